@@ -44,7 +44,7 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     inputs.NewAsset: {
         **_SITE,
         **{"asset_id": "rack-1", "name": "Rack 1", "terms": "lease", "gpu_count": 8},
-        **{"currency": "EUR", "gpu_hour_rate": "2.10", "valid_from": SINCE},
+        **{"currency": "EUR", "gpu_hour_rate": "2.10", "gpu_type": "H200", "valid_from": SINCE},
     },
     tariff_inputs.NewTariff: {
         **{"tariff_id": "spot", "facility_id": "dub-1", "name": "Day ahead", "currency": "EUR"}

@@ -134,6 +134,7 @@ def _leased_nodes(start: datetime, end: datetime, nodes: int) -> dict[str, Any]:
         "gpu_count": nodes * published_day.GPUS_PER_NODE,
         "currency": "USD",
         "gpu_hour_rate": published_day.GPU_HOUR_USD,
+        "gpu_type": "H800",
         "all_in": True,
         "valid_from": _text(start),
         "valid_to": _text(end),

@@ -85,8 +85,8 @@ SELECT m.meter, m.facility_id, m.measures, m.gpu_uuids, m.gain, m.offset_mw,
 -- name: list_assets
 -- Hardware.
 SELECT asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
-       residual_value, in_service, life_months, gpu_hour_rate, all_in, method, rate_percent, lower(valid) AS valid_from,
-       upper(valid) AS valid_to, ARRAY[asset_id, sortable(lower(valid))] AS sort_key
+       residual_value, in_service, life_months, gpu_hour_rate, all_in, method, rate_percent, gpu_type,
+       lower(valid) AS valid_from, upper(valid) AS valid_to, ARRAY[asset_id, sortable(lower(valid))] AS sort_key
   FROM asset
  WHERE upper_inf(recorded) AND (:id::text IS NULL OR asset_id = :id)
    AND (:entity_id::text IS NULL OR entity_id = :entity_id)

@@ -120,6 +120,7 @@ class Asset(Dated):
     all_in: bool
     method: Literal["straight_line", "capital_recovery", "declining"]
     rate_percent: Number | None
+    gpu_type: str | None
 
 
 class Tariff(ClosedModel):

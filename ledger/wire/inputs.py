@@ -113,7 +113,8 @@ class NewAsset(DatedInput):
     What is owned costs the same each day, with interest of `rate_percent` a year where its method
     is capital recovery, or declines by so much of what is left.
 
-    An `all_in` lease pays for its power, so no tariff and no energy are asked for.
+    An `all_in` lease pays for its power, so no tariff and no energy are asked for. `gpu_type` is
+    what GPUs are ranked by, such as H200.
     """
 
     asset_id: Identifier
@@ -131,6 +132,7 @@ class NewAsset(DatedInput):
     all_in: bool = False
     method: Literal["straight_line", "capital_recovery", "declining"] = "straight_line"
     rate_percent: YearlyPercent | None = None
+    gpu_type: Name | None = None
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:

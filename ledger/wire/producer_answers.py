@@ -25,8 +25,9 @@ class Producer(ClosedModel):
 
 
 class Producers(ClosedModel):
-    """Deployments, models or hardware (`by`) in the `order` asked for; `missing` says what a cost
-    or revenue lacks that is null. `unshared_revenue` is of models that no deployment worked for."""
+    """Deployments, models, hardware or GPU types (`by`) in the `order` asked for; `missing` says
+    what a cost or revenue lacks that is null. `unshared_revenue` is of models that no deployment
+    worked for."""
 
     entity_id: str
     since: Moment

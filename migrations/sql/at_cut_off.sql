@@ -51,6 +51,19 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION users_by(text[]) IS 'Who used what, by usage key, told apart by these alone of customer, agent, tier and model: so that sums are as few as those who ask tell apart.';
 
+CREATE FUNCTION named_users(names text[])
+RETURNS TABLE (usage_key_id bigint, entity_id text, named text[]) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT k.usage_key_id, k.entity_id, ARRAY[
+           CASE WHEN 'model' = ANY (names) THEN k.model END,
+           CASE WHEN 'customer' = ANY (names) THEN coalesce(k.customer_id, '(unknown) ' || k.customer_ref) END,
+           CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'agent' = ANY (names) THEN k.agent_id END,
+           CASE WHEN 'project' = ANY (names) THEN k.project_id END, CASE WHEN 'api_key' = ANY (names) THEN k.api_key_id END,
+           CASE WHEN 'adapter' = ANY (names) THEN k.adapter END, CASE WHEN 'region' = ANY (names) THEN k.region END]
+    FROM usage_key k;
+END;
+COMMENT ON FUNCTION named_users(text[]) IS 'The same by more names, side by side in this order: NAMED of ledger/domain/cost/efficiency.py.';
+
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.* FROM charge c WHERE c.batch_seq <= seq;

@@ -52,6 +52,7 @@ CREATE TABLE asset (
   all_in         boolean NOT NULL DEFAULT false,
   method         text NOT NULL DEFAULT 'straight_line' CHECK (method IN ('straight_line', 'capital_recovery', 'declining')),
   rate_percent   amount CHECK (rate_percent BETWEEN 0 AND 100),
+  gpu_type       text CHECK (gpu_type <> ''),
   valid          tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded       int8range NOT NULL,
   CHECK (terms <> 'owned' OR (purchase_price IS NOT NULL AND residual_value IS NOT NULL

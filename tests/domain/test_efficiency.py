@@ -36,7 +36,7 @@ def took(
         first = kind == TOKEN_KINDS[0]
         rows.append(
             EfficiencySum(
-                *("deployment:chat", line, "EUR", "acme", "acme", "", "", model, None, kind),
+                *("deployment:chat", line, "EUR", [model], None, kind),
                 *((energy_mj, Decimal(cost)) if first else (0, Decimal(0))),
                 *((grams, Decimal(0), grams) if first else (Decimal(0),) * 3),
                 *((0, energy_mj if hole else 0, 0) if first else (0, 0, 0)),
@@ -49,7 +49,7 @@ def took(
 
 
 def tokens(model: str, uncached: int, output: int) -> KindSum:
-    return KindSum("acme", "acme", "", "", model, None, uncached, 0, 0, output)
+    return KindSum([model], None, uncached, 0, 0, output)
 
 
 @given(

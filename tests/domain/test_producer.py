@@ -26,7 +26,21 @@ def test_revenue_is_shared_to_the_last_unit(
 
 def took(name: str, *, hardware: str, energy_mj: int, cost: str, output: int) -> ProducerSum:
     return ProducerSum(
-        *(name, "llama", hardware, "EUR", 8, 1_800, energy_mj, Decimal(cost), 10, 5, 0, output)
+        *(
+            name,
+            "llama",
+            hardware,
+            hardware[:1],
+            "EUR",
+            8,
+            1_800,
+            energy_mj,
+            Decimal(cost),
+            10,
+            5,
+            0,
+            output,
+        )
     )
 
 
@@ -57,3 +71,8 @@ def test_revenue_of_a_deployment_that_moved_is_told_by_its_hardware() -> None:
         "A100": Decimal("0.000000000002"),
         "H100": Decimal("0.000000000001"),
     }
+
+
+def test_types_of_gpu_are_told_by_what_their_assets_say() -> None:
+    found = {each.name: each.energy_mj for each in producers(SUMS, "gpu_type", {})}
+    assert found == {"A": 11_001, "H": 2_000}

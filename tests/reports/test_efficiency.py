@@ -12,6 +12,8 @@ from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.thin import thin
 from ledger.flows.metering.tally import tally
 from ledger.reports.cost.efficiency import EFFICIENCY, efficiency_report
+from ledger.reports.cost.producers import producers_report
+from ledger.reports.report import ReportScope
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
@@ -74,6 +76,42 @@ async def test_days_come_to_what_their_windows_do(worker: Connection) -> None:
     for whole, part in zip(by_day["items"], by_window["items"], strict=True):
         for name in ("agent", "energy_mj", "cost", "carbon_location_g", "tokens"):
             assert whole[name] == part[name]
+
+
+async def test_users_are_told_apart_by_any_of_their_names(worker: Connection) -> None:
+    books = await a_day(worker)
+    await books.usage(START, Tokens(output=9), buyer=Buyer(project_id="lab", agent_id="other"))
+    await allocate(worker, now=LATER)
+    asked = {"since": MIDNIGHT, "until": MIDNIGHT + DAY}
+    names = ("project", "api_key", "adapter", "region", "tier")
+    found = await told(worker, "agent", *names, **asked)
+    assert [
+        (row["agent"], row["project"], row["tier"], row["output_tokens"]) for row in found["items"]
+    ] == [
+        ("", "", "standard", 60),
+        ("other", "", "standard", 2_800),
+        ("other", "lab", "standard", 9),
+    ]
+    assert all(row[name] == "" for row in found["items"] for name in names[1:4])
+    by_agent = await told(worker, "agent", **asked)
+    others = [row["energy_mj"] for row in found["items"] if row["agent"] == "other"]
+    assert sum(others) == by_agent["items"][1]["energy_mj"]
+
+
+async def test_types_of_gpu_are_ranked(worker: Connection) -> None:
+    books = await a_day(worker)
+    end = START + QUARTER
+    await books.lease(START, end, asset_id="other", gpu_type="H200", all_in=False)
+    await books.deployment(
+        *(START, end), deployment_id="other", asset_id="other", gpus=["GPU-b"], instances=["b"]
+    )
+    await books.readings("GPU-b", steady(range(0, 901, 10), power_mw=1_000))
+    await books.usage(START, Tokens(output=50_000), instance="b")
+    await allocate(worker, now=LATER)
+    cut_off = await draw_cut_off(worker, "report")
+    scope = ReportScope(entity_id="factory", since=START, until=end, cut_off=cut_off)
+    report = await producers_report(worker, scope, by="gpu_type")
+    assert [each.name for each in report.items] == ["H200", "(not said)"]
 
 
 async def test_kinds_add_up_to_what_their_deployment_took(worker: Connection) -> None:

@@ -195,6 +195,8 @@ HOT = [
     Asked("cost/margin", "sum_charges", BY_CUSTOMER | asked(whole=True), 800),
     Asked("cost/margin", "sum_charges", BY_CUSTOMER | asked(whole=False), 6_500, title=" of hours"),
     Asked("cost/margin", "sum_cost_lines", BY_CUSTOMER | A_DAY, 500),
+    Asked("cost/grid", "sum_efficiency", BY_CUSTOMER | IN_UTC | A_DAY | {"by_day": True}, 1_000),
+    Asked("cost/producers", "sum_producers", A_DAY, 200),
     Asked("cost/margin", "find_engine_activity", of_day(4) | {"batch_seq": FINAL}, 400),
     Asked("books/export", "find_usage", A_DAY, 1_500),
     Asked("grouped", "sum_usage", GROUPS | USED_BY_ALL, 1_500, roles=HOUSE),

@@ -152,15 +152,15 @@ class Books:
         currency: str = "EUR",
         entity_id: str = "factory",
         facility_id: str = "site",
+        gpu_type: str | None = None,
     ) -> None:
         await self._store(
             """INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count,
-                                  currency, gpu_hour_rate, all_in, valid, recorded)
-               VALUES ($1, $2, $3, $1, 'lease', $4, $5, $6, $7,
-                       tstzrange($8, $9), int8range($10, NULL))""",
+                                  currency, gpu_hour_rate, all_in, gpu_type, valid, recorded)
+               VALUES ($1,$2,$3,$1,'lease',$4,$5,$6,$7,$8,tstzrange($9,$10),int8range($11,NULL))""",
             (
                 *(asset_id, entity_id, facility_id, gpu_count, currency, Decimal(rate), all_in),
-                *(since, until),
+                *(gpu_type, since, until),
             ),
         )
 

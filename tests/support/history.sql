@@ -30,6 +30,8 @@ BEGIN
       FROM generate_series(1, keys) k;
   INSERT INTO engine_key (engine_key_id, engine_instance, model, tier)
     SELECT k, format('pod-%s', k), format('m-%s', k % 2), 'standard' FROM generate_series(1, 8) k;
+  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, gpu_count, valid, recorded)
+    VALUES ('d', 'factory', 'rack', 'm-0', 8, '[2020-01-01 00:00+00,)', '[1,)');
   PERFORM setval('batch_seq', final);
   INSERT INTO cut_off (batch_seq, purpose) VALUES (final, 'rate');
 

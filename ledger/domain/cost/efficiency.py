@@ -29,7 +29,9 @@ from ledger.wire.grid_inputs import GRID_KINDS
 from ledger.wire.units import MJ_PER_KWH
 
 TOKEN_KINDS = ("input_uncached", "input_cache_read", "input_cache_write", "output")
-DIMENSIONS = ("model", "customer", "tier", "agent", "day")
+# What a user is called, in the order in which the store says it.
+NAMED = ("model", "customer", "tier", "agent", "project", "api_key", "adapter", "region")
+DIMENSIONS = (*NAMED, "day")
 MEASURES = ("energy_mj", "cost", *GRID_KINDS)
 MICRO = 10**6
 # What a kWh takes times mJ times seconds, both finer than one, is one of these: 1e-18.
@@ -41,6 +43,7 @@ NOTHING_KNOWN: Mapping[str, KindUncertainty] = MappingProxyType({})
 
 class EfficiencySum(NamedTuple):
     """What a scope's line of one user took on a day (None: of any), and of it a kind of token.
+    `named` is what NAMED says of the user, None where nobody asked.
 
     Grams and ml are mJ times what a kWh takes times seconds of a quarter hour; `no_` is energy for
     which a series says nothing.
@@ -49,11 +52,7 @@ class EfficiencySum(NamedTuple):
     scope: str
     line: str
     currency: str
-    customer_id: str | None
-    customer_ref: str | None
-    agent_id: str | None
-    tier: str | None
-    model: str | None
+    named: Sequence[str | None] | None
     day: date | None
     kind: str
     energy_mj: int
@@ -76,11 +75,7 @@ class EfficiencySum(NamedTuple):
 class KindSum(NamedTuple):
     """Tokens of one user on a day (None: of any), by kind."""
 
-    customer_id: str | None
-    customer_ref: str | None
-    agent_id: str | None
-    tier: str | None
-    model: str | None
+    named: Sequence[str | None] | None
     day: date | None
     input_uncached: int
     input_cache_read: int
@@ -158,15 +153,9 @@ def _scale(name: str) -> Fraction:
 
 
 def group_of(used: EfficiencySum | KindSum, by: Sequence[str]) -> Key:
-    """What sums say for each of `by`; a customer nobody knows is named by its own reference."""
-    said = {
-        "customer": used.customer_id or f"(unknown) {used.customer_ref}",
-        "agent": used.agent_id,
-        "tier": used.tier,
-        "model": used.model,
-        "day": used.day,
-    }
-    return tuple(str(said[name]) for name in by)
+    """What sums say for each of `by`."""
+    named = used.named or ()
+    return tuple(str(used.day if n == "day" else named[NAMED.index(n)]) for n in by)
 
 
 def efficiency(

@@ -13,7 +13,7 @@ from ledger.domain.apportion import amount_of, apportion, units_of
 from ledger.domain.money import ROUNDING, ZERO, total
 from ledger.domain.period import WINDOW_SECONDS
 
-PRODUCERS = ("deployment", "model", "hardware")
+PRODUCERS = ("deployment", "model", "hardware", "gpu_type")
 
 
 class ProducerSum(NamedTuple):
@@ -23,6 +23,7 @@ class ProducerSum(NamedTuple):
     deployment_id: str
     model: str
     hardware: str
+    gpu_type: str
     currency: str
     gpu_windows: int
     busy_gpu_s: int
@@ -49,7 +50,7 @@ class AllocatedCost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """A deployment, model or hardware: GPU time, energy, cost, tokens and revenue."""
+    """A deployment, model, hardware or type of GPU: GPU time, energy, cost, tokens and revenue."""
 
     name: str
     gpu_windows: int

@@ -1,4 +1,4 @@
-"""Deployments, models and hardware by what they take to make tokens: the most efficient first."""
+"""Deployments, models, hardware and GPU types by what they take for tokens: the best first."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,15 +227,19 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Pro
 PRODUCERS_REPORT = PeriodReport(
     "producers",
     ("/v1/producers",),
-    "Deployments, models or hardware by what an output token takes there, least first: with all"
-    " that their GPUs took, idle as well, how far these were used, and what a GPU hour made and"
-    " earned.",
+    "Deployments, models, hardware or types of GPU by what an output token takes there, least"
+    " first: with all that their GPUs took, idle as well, how far these were used, and what a GPU"
+    " hour made and earned.",
     ProducersAnswer,
     _read,
     _to_json,
     _show,
     (
-        ReportOption("by", "deployment", f"{', '.join(PRODUCERS)}: hardware goes by its name."),
+        ReportOption(
+            "by",
+            "deployment",
+            f"{', '.join(PRODUCERS)}: hardware by its name, gpu_type as its asset says.",
+        ),
         ReportOption("order", "cost", "cost or energy of an output token, or name."),
     ),
     csv=True,

@@ -62,7 +62,7 @@ RETURNING energy_meter_id;
 -- Rows of an asset that overlap; the exclusion constraint's index.
 SELECT asset_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, asset_id,
        entity_id, facility_id, name, terms, gpu_count, currency, purchase_price, residual_value,
-       in_service, life_months, gpu_hour_rate, all_in, method, rate_percent
+       in_service, life_months, gpu_hour_rate, all_in, method, rate_percent, gpu_type
   FROM asset
  WHERE asset_id = :asset_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
@@ -74,10 +74,10 @@ WITH closed AS (
    WHERE asset_row_id = ANY(:row_ids::bigint[]) RETURNING *)
 INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
                    residual_value, in_service, life_months, gpu_hour_rate, all_in, method,
-                   rate_percent, valid, recorded)
+                   rate_percent, gpu_type, valid, recorded)
 SELECT c.asset_id, c.entity_id, c.facility_id, c.name, c.terms, c.gpu_count, c.currency,
        c.purchase_price, c.residual_value, c.in_service, c.life_months, c.gpu_hour_rate, c.all_in, c.method, c.rate_percent,
-       part, int8range(:batch_seq, NULL)
+       c.gpu_type, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
 
@@ -85,9 +85,9 @@ SELECT c.asset_id, c.entity_id, c.facility_id, c.name, c.terms, c.gpu_count, c.c
 -- Hardware; returns its row.
 INSERT INTO asset (asset_id, entity_id, facility_id, name, terms, gpu_count, currency, purchase_price,
                    residual_value, in_service, life_months, gpu_hour_rate, all_in, method,
-                   rate_percent, valid, recorded)
+                   rate_percent, gpu_type, valid, recorded)
 VALUES (:asset_id, :entity_id, :facility_id, :name, :terms, :gpu_count, :currency, :purchase_price,
-        :residual_value, :in_service, :life_months, :gpu_hour_rate, :all_in, :method, :rate_percent,
+        :residual_value, :in_service, :life_months, :gpu_hour_rate, :all_in, :method, :rate_percent, :gpu_type,
         tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING asset_row_id;
 

@@ -21,7 +21,7 @@ SELECT c.facility_id, c.kind, c.source, part, c.per_kwh, int8range(:batch_seq, N
 
 -- name: sum_efficiency
 -- Energy of an entity in [since, until) as known at a cut-off, its cost and what it emitted and drank, per scope, line,
--- who used it, told apart by some of customer, agent, tier and model, and, by_day, local day. Grams and ml are told as mJ
+-- who used it by what names, and, by_day, local day. Grams and ml are told as mJ
 -- times what a kWh takes times the seconds of the quarter hour it holds, and `no_` is energy of quarter hours for which a
 -- series has a hole. Of a whole day that is added up users have their part of what its scope emitted by energy. What tokens
 -- of a kind took (`part_`) is what those of the scope did in that part of the time, by how many of them are a user's; all
@@ -79,16 +79,16 @@ WITH told AS MATERIALIZED (
          sum(w.cache_write) AS cache_write, sum(w.output) AS output
     FROM day_usage_at(:batch_seq, :entity_id, :since, :until) w GROUP BY w.used_on, w.usage_key_id
 ), used AS MATERIALIZED (
-  SELECT c.scope, c.currency, c.part_start, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+  SELECT c.scope, c.currency, c.part_start, u.named,
          sum(c.device_metered_mj::numeric + c.device_estimated_mj + c.host_mj + c.overhead_mj) AS energy_mj,
          sum(c.device_cost + c.overhead_cost + c.gpu_cost) AS cost, sum(c.device_estimated_mj) AS estimated_mj,
          sum(c.device_cost + c.overhead_cost) AS electricity, sum(w.uncached) AS uncached,
          sum(w.cache_read) AS cache_read, sum(w.cache_write) AS cache_write, sum(w.output) AS output
     FROM costs_at(:batch_seq, :entity_id, :since, :until) c
-    JOIN users_by(:by::text[]) u USING (usage_key_id)
+    JOIN named_users(:by::text[]) u USING (usage_key_id)
     LEFT JOIN worked w ON w.usage_key_id = c.usage_key_id AND w.used_on = (c.part_start AT TIME ZONE :zone)::date
    WHERE c.line = 'usage'
-   GROUP BY c.scope, c.currency, c.part_start, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+   GROUP BY c.scope, c.currency, c.part_start, u.named
 ), claimed AS (
   SELECT u.*, u.uncached / nullif(sum(u.uncached) OVER p, 0) AS of_uncached,
          u.cache_read / nullif(sum(u.cache_read) OVER p, 0) AS of_cache_read,
@@ -96,13 +96,13 @@ WITH told AS MATERIALIZED (
          u.output / nullif(sum(u.output) OVER p, 0) AS of_output
     FROM used u WINDOW p AS (PARTITION BY u.scope, u.currency, u.part_start)
 ), shared AS (
-  SELECT t.scope, t.line, t.currency, NULL AS customer_id, NULL AS customer_ref, NULL AS agent_id, NULL AS tier, NULL AS model,
+  SELECT t.scope, t.line, t.currency, NULL::text[] AS named,
          t.used_on, 1 AS number, 'input_uncached' AS kind, t.energy_mj, t.cost, t.carbon_location, t.carbon_market, t.water,
          t.no_carbon_location_mj, t.no_carbon_market_mj, t.no_water_mj, t.estimated_mj, t.electricity,
          NULL::numeric AS of_energy, NULL::numeric AS of_cost
     FROM taken t WHERE t.line <> 'usage'
    UNION ALL
-  SELECT t.scope, t.line, t.currency, c.customer_id, c.customer_ref, c.agent_id, c.tier, c.model, t.used_on, k.number, k.kind,
+  SELECT t.scope, t.line, t.currency, c.named, t.used_on, k.number, k.kind,
          c.energy_mj, c.cost, t.carbon_location * e.part, t.carbon_market * e.part, t.water * e.part,
          CASE WHEN t.no_carbon_location_mj > 0 THEN c.energy_mj ELSE 0 END,
          CASE WHEN t.no_carbon_market_mj > 0 THEN c.energy_mj ELSE 0 END,
@@ -120,7 +120,7 @@ WITH told AS MATERIALIZED (
                     (4, 'output', c.of_output, t.output_mj, t.output_cost)) AS v(number, kind, portion, mj, cost)
       WHERE v.number = 1 OR v.portion > 0) k
 )
-SELECT s.scope, s.line, s.currency, s.customer_id, s.customer_ref, s.agent_id, s.tier, s.model,
+SELECT s.scope, s.line, s.currency, s.named,
        CASE WHEN :by_day::boolean THEN s.used_on END AS day, s.kind,
        coalesce(sum(s.energy_mj) FILTER (WHERE s.number = 1), 0) AS energy_mj,
        coalesce(sum(s.cost) FILTER (WHERE s.number = 1), 0) AS cost,
@@ -137,22 +137,22 @@ SELECT s.scope, s.line, s.currency, s.customer_id, s.customer_ref, s.agent_id, s
        coalesce(sum(s.estimated_mj) FILTER (WHERE s.number = 1), 0) AS estimated_mj,
        coalesce(sum(s.electricity) FILTER (WHERE s.number = 1), 0) AS electricity
   FROM shared s
- GROUP BY s.scope, s.line, s.currency, s.customer_id, s.customer_ref, s.agent_id, s.tier, s.model, day, s.kind
- ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.customer_id, s.customer_ref, s.agent_id, s.tier, s.model,
+ GROUP BY s.scope, s.line, s.currency, s.named, day, s.kind
+ ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.named,
           day, s.kind;
 
 -- name: sum_token_kinds
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), by who used
--- them, told apart by some of customer, agent, tier and model, and, by_day, local day. Index: key_day (entity_id, day_start),
+-- them by what names, and, by_day, local day. Index: key_day (entity_id, day_start),
 -- usage_delta (customer_id, window_start).
-SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, CASE WHEN :by_day::boolean THEN d.used_on END AS day,
+SELECT u.named, CASE WHEN :by_day::boolean THEN d.used_on END AS day,
        sum(d.uncached) AS input_uncached, sum(d.cache_read) AS input_cache_read, sum(d.cache_write) AS input_cache_write,
        sum(d.output) AS output
-  FROM day_usage_at(:batch_seq, :entity_id, :since, :until) d JOIN users_by(:by::text[]) u USING (usage_key_id)
+  FROM day_usage_at(:batch_seq, :entity_id, :since, :until) d JOIN named_users(:by::text[]) u USING (usage_key_id)
  WHERE u.entity_id IS NOT NULL OR d.usage_key_id IN (
        SELECT c.usage_key_id FROM costs_at(:batch_seq, :entity_id, :since, :until) c WHERE c.line = 'usage')
- GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day
- ORDER BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, day;
+ GROUP BY u.named, day
+ ORDER BY u.named, day;
 
 -- name: find_grid_holes
 -- When a site used energy of an entity in [since, until) and a series says nothing, as known at a cut-off.

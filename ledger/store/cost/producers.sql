@@ -1,6 +1,6 @@
 -- name: sum_producers
 -- What deployments of an entity took in [since, until) as known at a cut-off, idle and unattributed as well, and the tokens
--- that were worked on there, by the hardware they were on; `gpu_windows` is quarter hours times GPUs, and `busy_gpu_s`
+-- that were worked on there, by the hardware and type of GPU they were on; `gpu_windows` is quarter hours times GPUs, and `busy_gpu_s`
 -- GPU-seconds in which engines ran anything. Index: cost_allocation (entity_id, window_start).
 WITH cells AS (
   SELECT l.scope, l.window_start, l.currency::text AS currency, max(l.busy_s) AS busy_s,
@@ -12,7 +12,8 @@ WITH cells AS (
      AND starts_with(l.scope, 'deployment:')
    GROUP BY l.scope, l.window_start, l.currency
 )
-SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware, c.currency,
+SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware,
+       coalesce(a.gpu_type, '(not said)') AS gpu_type, c.currency,
        sum(d.gpu_count) AS gpu_windows, sum(c.busy_s::bigint * d.gpu_count) AS busy_gpu_s, sum(c.energy_mj) AS energy_mj,
        sum(c.cost) AS cost, coalesce(sum(c.uncached), 0) AS uncached, coalesce(sum(c.cache_read), 0) AS cache_read,
        coalesce(sum(c.cache_write), 0) AS cache_write, coalesce(sum(c.output), 0) AS output
@@ -20,5 +21,5 @@ SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware, c.currency,
   JOIN deployment d ON 'deployment:' || d.deployment_id = c.scope AND d.valid @> c.window_start
                    AND d.recorded @> :batch_seq::bigint
   LEFT JOIN asset a ON a.asset_id = d.asset_id AND a.valid @> c.window_start AND a.recorded @> :batch_seq::bigint
- GROUP BY d.deployment_id, d.model, a.name, c.currency
- ORDER BY d.deployment_id, d.model, hardware, c.currency;
+ GROUP BY d.deployment_id, d.model, a.name, a.gpu_type, c.currency
+ ORDER BY d.deployment_id, d.model, hardware, gpu_type, c.currency;
