@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reserve": ("run.reserve:reserve_", "Hold what usage to come may cost, or let it go."),
     "grant": ("run.grant:grant", "Credit held in advance, and what is left of it."),
     "invoice": ("run.invoice:invoice", "Preview, issue, list and print invoices."),
+    "close": ("run.close:close", "Close months of an entity, and open them again."),
     "payment": ("run.payment:payment", "Take statements of banks, and match what they book."),
     "dispute": ("run.dispute:dispute", "Keep what customers dispute of invoices."),
     "dunning": ("run.dunning:dunning", "Write letters about what is overdue."),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ledger.domain.books.exported import JournalLine
 from ledger.domain.money import plain
 from ledger.exports.form import ExportFormat, ExportScope
-from ledger.exports.journal_lines import document_no
+from ledger.exports.journal_lines import corrected_day, document_no
 
 SCALE = 12
 
@@ -55,6 +55,9 @@ def _begin(scope: ExportScope, row: JournalLine) -> Iterator[str]:
     yield f"  revision: {row.revision}\n"
     if number:
         yield f"  document: {quoted(number)}\n"
+    corrected = corrected_day(scope, row)
+    if corrected is not None:
+        yield f"  corrects: {corrected.isoformat()}\n"
 
 
 FORMAT = ExportFormat("beancount", "journal", "text/plain", ".beancount", head, lines)

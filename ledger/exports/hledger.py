@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ledger.domain.books.exported import JournalLine
 from ledger.exports.beancount import SCALE, fixed
 from ledger.exports.form import ExportFormat, ExportScope
+from ledger.exports.journal_lines import corrected_day
 
 
 def head(scope: ExportScope) -> Iterator[str]:
@@ -25,7 +26,9 @@ def lines(scope: ExportScope, rows: Iterable[JournalLine]) -> Iterator[str]:
         if row.line_no == 1:
             day = scope.local_date(row.booked_for).isoformat()
             key = f"{row.natural_key} revision {row.revision}"
-            yield f"\n{day} * {_flat(row.description)} | {_flat(key)}\n"
+            corrected = corrected_day(scope, row)
+            said = f"  ; corrects: {corrected.isoformat()}" if corrected else ""
+            yield f"\n{day} * {_flat(row.description)} | {_flat(key)}{said}\n"
         yield f"    {row.name}    {fixed(row)}\n"
 
 

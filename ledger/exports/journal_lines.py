@@ -1,7 +1,7 @@
 """Postings as one canonical CSV, from which other systems' imports are mapped.
 
 Sorted by entry_date in UTC, entry_id, line_no. `ledger_seq_from` and `_to` bound the stored batches
-that the entry took in.
+that the entry took in; `corrects` is the day of a closed month that it belongs to.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,6 +40,7 @@ class _Line(NamedTuple):
     ledger_seq_from: int
     ledger_seq_to: int
     dimension: str
+    corrects: date | None
 
 
 COLUMNS: tuple[Column, ...] = named(*_Line._fields)
@@ -49,6 +50,11 @@ def document_no(scope: ExportScope, row: JournalLine) -> str:
     """The number of the invoice that an entry books, or nothing."""
     number = row.natural_key.removeprefix(f"invoice:{scope.entity_id}:")
     return number if row.kind == "invoice" else ""
+
+
+def corrected_day(scope: ExportScope, row: JournalLine) -> date | None:
+    """The day of a closed month that an entry corrects, or None."""
+    return None if row.corrects is None else scope.local_date(row.corrects)
 
 
 def _line(scope: ExportScope, row: JournalLine) -> _Line:
@@ -78,6 +84,7 @@ def _line(scope: ExportScope, row: JournalLine) -> _Line:
         ledger_seq_from=row.booked_seq + 1,
         ledger_seq_to=row.cut_off,
         dimension=row.dimension,
+        corrects=corrected_day(scope, row),
     )
 
 

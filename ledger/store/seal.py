@@ -107,6 +107,7 @@ TABLES: Mapping[str, SealedTable] = {
     "usage_day": _table("usage_day"),
     "journal_entry": _table("journal_entry"),
     "posting": _part_of("posting", "journal_entry", "entry_id"),
+    "month_state": _table("month_state"),
     "invoice": _table("invoice"),
     "invoice_line": _part_of("invoice_line", "invoice", "invoice_id"),
     "invoice_tax": _part_of("invoice_tax", "invoice", "invoice_id"),

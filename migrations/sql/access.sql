@@ -54,7 +54,7 @@ BEGIN
   -- What belongs to an entity; rate cards and the entity itself are its customers' to see as well.
   FOREACH name IN ARRAY ARRAY['facility', 'asset', 'deployment', 'weight_set', 'idle_policy', 'cost_pool', 'cost_allocation',
                               'cost_share', 'cost_day', 'cost_day_line', 'pool_day', 'usage_tally', 'key_day', 'site_cost', 'weight_check', 'journal_entry',
-                              'journal_stretch', 'carried_balance', 'invoice_series', 'stage_run', 'webhook', 'notice', 'bank_entry'] LOOP
+                              'journal_stretch', 'carried_balance', 'month_state', 'invoice_series', 'stage_run', 'webhook', 'notice', 'bank_entry'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()) OR
                     entity_id = (SELECT asking_entity()))', name);
@@ -113,7 +113,7 @@ BEGIN
   FOREACH name IN ARRAY ARRAY['merged_chunk', 'agent_run_delta', 'gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'usage_extra', 'receipt',
       'source_form', 'ingest_batch', 'event_key', 'usage_key', 'engine_key', 'correction', 'fate_change', 'conflict',
       'quarantine', 'quarantine_dismissal', 'conflict_resolution', 'suspense_dismissal', 'meter_window', 'cost_pool',
-      'cost_allocation', 'cost_day', 'cost_day_line', 'pool_day', 'meter_day', 'site_cost', 'weight_check', 'charge_day', 'usage_day', 'usage_tally', 'key_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance',
+      'cost_allocation', 'cost_day', 'cost_day_line', 'pool_day', 'meter_day', 'site_cost', 'weight_check', 'charge_day', 'usage_day', 'usage_tally', 'key_day', 'journal_entry', 'posting', 'journal_stretch', 'carried_balance', 'month_state',
       'invoice', 'invoice_line', 'invoice_tax', 'invoice_document', 'credit_note', 'credit_note_line',
       'credit_note_tax', 'credit_note_document', 'payment', 'payment_part', 'credit_grant', 'credit_draw',
       'credit_expiry', 'credit_applied', 'credit_event', 'dunning_letter', 'dunning_letter_item', 'dispute', 'dispute_resolution', 'bank_entry', 'bank_entry_outcome', 'manual_write', 'loaded_file', 'cut_off', 'entity', 'entity_logo', 'customer',

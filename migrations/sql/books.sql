@@ -13,6 +13,7 @@ CREATE TABLE journal_entry (
   natural_key text NOT NULL,
   revision    int NOT NULL CHECK (revision > 0),
   booked_for  timestamptz NOT NULL,
+  corrects    timestamptz CHECK (corrects < booked_for),
   booked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   customer_id text,
   cut_off_id  bigint NOT NULL,
@@ -21,6 +22,7 @@ CREATE TABLE journal_entry (
   UNIQUE (natural_key, revision)
 );
 COMMENT ON TABLE journal_entry IS 'The general ledger: of what was used an entry a day of the entity, whoever its customers are; behind it charges, invoices, credit notes and payments are the ledgers by customer. Revision n books the difference between what is true now and what revisions before n booked.';
+COMMENT ON COLUMN journal_entry.corrects IS 'The moment it belongs to, where that lay in a closed month: then it is booked for the first of the next open one.';
 CREATE INDEX ON journal_entry (entity_id, booked_for);
 CREATE INDEX ON journal_entry (entity_id, batch_seq);
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
         "ingest",
         "derived",
         "books",
+        "close",
         "credit",
         "receivables",
         "budgets",

@@ -64,7 +64,7 @@ def parts() -> Mapping[str, Sequence[ExportedRow]]:
 
 
 def journal() -> list[JournalLine]:
-    """Revenue booked, booked again by its difference, and the invoice."""
+    """Revenue booked, booked again by its difference, the invoice, and what came after a close."""
     revenue = "revenue:acme:sub:2024-10-27T01:00Z:EUR"
     return [
         *_entry("revenue", revenue, 1, HOUR, [("1150", "4.956"), ("4000", "-4.956")], 30),
@@ -78,6 +78,10 @@ def journal() -> list[JournalLine]:
             datetime(2024, 10, 31, 22, tzinfo=UTC),
             [("1100", "6.62"), ("1150", "-6.61500079"), ("6100", "-0.00499921")],
             38,
+        ),
+        *_entry(
+            *("revenue", revenue, 3, NOVEMBER, [("1150", "0.5"), ("4000", "-0.5")], 44, 35),
+            corrects=HOUR,
         ),
     ]
 
@@ -98,6 +102,7 @@ def _entry(
     amounts: list[tuple[str, str]],
     cut_off: int,
     booked_seq: int = 0,
+    corrects: datetime | None = None,
 ) -> list[JournalLine]:
     return [
         JournalLine(
@@ -106,6 +111,7 @@ def _entry(
             natural_key=key,
             revision=revision,
             booked_for=booked_for,
+            corrects=corrects,
             account=account,
             name=NAMES[account],
             amount=Decimal(amount),

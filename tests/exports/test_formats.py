@@ -128,7 +128,7 @@ def test_debits_are_credits_in_each_entry_and_the_ranges_of_revisions_meet() -> 
         for row in table("journal_lines")
         if row["entry_id"].startswith("revenue:")
     }
-    assert list(ranges.values()) == [("1", "30"), ("31", "35")]
+    assert list(ranges.values()) == [("1", "30"), ("31", "35"), ("36", "44")]
 
 
 def test_a_margin_without_revenue_has_no_percentage_and_a_loss_is_negative() -> None:

@@ -30,13 +30,17 @@ class JournalHead:
 
 
 class JournalLine(NamedTuple):
-    """A posting with its entry, the cut-off of that and of the revision before it (0: none)."""
+    """A posting with its entry, the cut-off of that and of the revision before it (0: none).
+
+    `corrects` is when it belongs to, where that was closed as it was booked.
+    """
 
     line_no: int
     kind: str
     natural_key: str
     revision: int
     booked_for: datetime
+    corrects: datetime | None
     account: str
     name: str
     amount: Decimal

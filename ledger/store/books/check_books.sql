@@ -274,7 +274,7 @@ WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), booked AS (
-  SELECT e.entity_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, p.currency, p.tier, p.model,
+  SELECT e.entity_id, (coalesce(e.corrects, e.booked_for) AT TIME ZONE n.zone)::date AS day, p.currency, p.tier, p.model,
          -sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
    WHERE e.kind = 'revenue' AND p.account = '4000' GROUP BY 1, 2, 3, 4, 5
@@ -324,7 +324,7 @@ WITH run AS (
          ('usage', 'gpu', 'lease', '5200', 'serving', '2000'), ('suspense', 'gpu', 'lease', '5200', 'suspense', '2000'),
          ('idle', 'gpu', 'lease', '5200', 'idle', '2000'), ('unattributed', 'gpu', 'lease', '5900', 'gpu', '2000')
 ), booked AS (
-  SELECT e.entity_id, date_trunc('day', e.booked_for, n.zone) AS booked_for, p.account, p.dimension, p.tier, p.model,
+  SELECT e.entity_id, date_trunc('day', coalesce(e.corrects, e.booked_for), n.zone) AS booked_for, p.account, p.dimension, p.tier, p.model,
          p.currency::text AS currency, sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
    WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -402,7 +402,8 @@ WITH due AS (
                    AS a (account, dimension, amount)
    GROUP BY 1, 2, 3, 4, 5
 ), booked AS (
-  SELECT e.entity_id, e.booked_for, p.account, p.dimension, p.currency::text AS currency, sum(p.amount) AS amount
+  SELECT e.entity_id, coalesce(e.corrects, e.booked_for) AS booked_for, p.account, p.dimension,
+         p.currency::text AS currency, sum(p.amount) AS amount
     FROM journal_entry e JOIN posting p USING (entry_id) WHERE p.account IN ('5300', '2150') GROUP BY 1, 2, 3, 4, 5
 )
 SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
@@ -421,7 +422,7 @@ WITH run AS (
   SELECT s.entity_id, max(o.batch_seq) AS batch_seq
     FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'book_revenue' GROUP BY 1
 ), seen AS (
-  SELECT e.entity_id, (e.booked_for AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
+  SELECT e.entity_id, (coalesce(e.corrects, e.booked_for) AT TIME ZONE n.zone)::date AS day, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id)
    WHERE e.kind = 'revenue' GROUP BY 1, 2
 ), advance AS (

@@ -1,4 +1,7 @@
-"""The journal: entries appended as differences to what earlier revisions booked."""
+"""The journal: entries appended as differences to what earlier revisions booked.
+
+What belongs to a closed month is booked in the one that is open, under its own natural key.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -80,9 +83,11 @@ async def _append(
     cut_off: CutOff,
     batch_seq: int,
 ) -> None:
+    entities = [entry.entity_id for entry, _, _ in changes]
+    await JOURNAL["hold_months"].rows(connection, entities=entities)
     rows = await JOURNAL["insert_entries"].rows(
         connection,
-        entities=[entry.entity_id for entry, _, _ in changes],
+        entities=entities,
         kinds=[entry.kind for entry, _, _ in changes],
         natural_keys=[entry.natural_key for entry, _, _ in changes],
         revisions=[revision for _, revision, _ in changes],
