@@ -184,6 +184,7 @@ class Deployment(Dated):
     idle_mw_per_gpu: int | None
     slot_s: int
     instance_gpus: dict[str, list[str]]
+    gpu_share: Number
 
 
 class WeightTerms(ClosedModel):

@@ -29,6 +29,7 @@ class CalibrationRefusal(ClosedModel):
         "mixed_phases",
         "more_than_time",
         "nothing_ran",
+        "shared_gpus",
         "no_idle_slots",
         "unclaimed_tokens",
         "constant_mix",

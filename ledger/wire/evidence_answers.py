@@ -80,7 +80,8 @@ class EngineActivity(ClosedModel):
 
 
 class ServingDeployment(ClosedModel):
-    """GPUs of an asset that served a model, and the weights in force, of which set and source."""
+    """GPUs of an asset that served a model, `gpu_parts` of 7,000,000 of each, and the weights in
+    force, of which set and source."""
 
     deployment_id: str
     entity_id: str
@@ -102,6 +103,7 @@ class ServingDeployment(ClosedModel):
     idle_mw_per_gpu: int | None
     slot_s: int
     instance_gpus: dict[str, list[str]]
+    gpu_parts: int
     weight_set_id: str | None
     weight_source: str
 

@@ -32,6 +32,7 @@ PUE_MAX = 100
 GAIN_MAX = 10
 GPUS_MAX = 1_000_000
 WHOLE_MAX = 2**31 - 1
+GPU_SHARE_SCALE = 6
 PAYMENT_DAYS_MAX = 3_650
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2200, 1, 1)
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
@@ -170,6 +171,14 @@ def _gain(value: Decimal) -> Decimal:
     return value
 
 
+def _gpu_share(value: Decimal) -> Decimal:
+    if not 0 < value <= 1:
+        raise FieldError("send a part above 0, up to 1, like 0.5")
+    if value != round(value, GPU_SHARE_SCALE):
+        raise FieldError(f"send at most {GPU_SHARE_SCALE} decimal places")
+    return value
+
+
 def _at_least_one(value: Decimal) -> Decimal:
     if value < 1:
         raise FieldError("send facility energy over IT energy, which is at least 1")
@@ -229,6 +238,7 @@ Amount = Annotated[DecimalText, BeforeValidator(_whole_as_decimal), AfterValidat
 Price = Annotated[Amount, AfterValidator(_not_negative)]
 Pue = Annotated[Amount, AfterValidator(_at_least_one)]
 Gain = Annotated[Amount, AfterValidator(_gain)]
+GpuShare = Annotated[Amount, AfterValidator(_gpu_share)]
 PositiveRate = Annotated[Amount, AfterValidator(_above_zero)]
 Meter = Annotated[Name, AfterValidator(_meter)]
 YearlyPercent = Annotated[Amount, AfterValidator(_yearly_percent)]

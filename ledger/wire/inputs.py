@@ -26,6 +26,7 @@ from ledger.wire.input_fields import (
     DayOrInstant,
     Gain,
     Gpus,
+    GpuShare,
     GridInstant,
     Identifier,
     Label,
@@ -188,8 +189,9 @@ class NewDeployment(DatedInput):
 
     Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
     of its model that names no known one. `instance_gpus` says which of the GPUs an instance runs
-    on: what these draw is for what ran there. At rest a GPU draws `idle_mw_per_gpu`, as it was
-    measured; what ran is weighed in slots of `slot_s` seconds.
+    on: what these draw is for what ran there. Of each GPU the deployment has `gpu_share`; others
+    may have the rest. At rest a GPU draws `idle_mw_per_gpu`, as it was measured; what ran is
+    weighed in slots of `slot_s` seconds.
     """
 
     deployment_id: Identifier
@@ -203,6 +205,7 @@ class NewDeployment(DatedInput):
     idle_mw_per_gpu: Whole | None = None
     slot_s: SlotSeconds = SLOT_SECONDS
     instance_gpus: Annotated[dict[Label, Names], Field(default_factory=dict, max_length=VALUES_MAX)]
+    gpu_share: GpuShare = Decimal(1)
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:

@@ -130,6 +130,7 @@ CREATE TABLE deployment (
   idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
   slot_s            smallint NOT NULL DEFAULT 15 CHECK (slot_s > 0 AND 900 % slot_s = 0),
   instance_gpus     jsonb NOT NULL DEFAULT '{}',
+  gpu_parts         int NOT NULL DEFAULT 7000000 CHECK (gpu_parts BETWEEN 1 AND 7000000),
   valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded          int8range NOT NULL,
   CHECK (cardinality(gpu_uuids) IN (0, gpu_count)),
@@ -141,6 +142,7 @@ COMMENT ON COLUMN deployment.weight_step IS 'Of a step of an engine, shared by a
 COMMENT ON COLUMN deployment.idle_mw_per_gpu IS 'What a GPU draws while it holds the model and runs nothing; NULL is unknown.';
 COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
 COMMENT ON COLUMN deployment.instance_gpus IS 'Which of its GPUs an engine instance runs on, where that is known.';
+COMMENT ON COLUMN deployment.gpu_parts IS 'How much of each of its GPUs it has, in parts of 7,000,000: millionths and sevenths are whole numbers of them.';
 COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
 
 CREATE TABLE weight_set (
@@ -183,7 +185,8 @@ COMMENT ON TABLE idle_policy IS 'Who pays for what stood idle, from when to when
 COMMENT ON COLUMN idle_policy.scope IS 'deployment:ID or asset:ID; empty is every deployment that none names.';
 COMMENT ON COLUMN idle_policy.reserved IS 'The share of the capacity that each tier reserved, as text.';
 
--- One GPU and one engine instance serve one deployment at a time.
+-- One engine instance serves one deployment at a time, and a GPU several, each with its part of it. That these come to one
+-- GPU at most is checked where they are entered, with the asset locked; no two have more than half of it.
 CREATE TABLE deployment_member (
   deployment_row_id bigint NOT NULL REFERENCES deployment,
   deployment_id     text NOT NULL,
@@ -191,7 +194,8 @@ CREATE TABLE deployment_member (
   kind              text NOT NULL CHECK (kind IN ('gpu', 'instance')),
   valid             tstzrange NOT NULL,
   recorded          int8range NOT NULL,
-  EXCLUDE USING gist (kind WITH =, member WITH =, valid WITH &&, recorded WITH &&)
+  parts             int NOT NULL DEFAULT 7000000 CHECK (parts BETWEEN 1 AND 7000000),
+  EXCLUDE USING gist (kind WITH =, member WITH =, valid WITH &&, recorded WITH &&) WHERE (parts > 3500000)
 );
 
 CREATE TABLE fx_rate (

@@ -28,7 +28,7 @@ def shares(draw: st.DrawFn) -> list[GpuShare]:
 
 def count(found: list[GpuShare], hour: int) -> int:
     return sum(
-        share.gpu_count
+        share.parts
         for share in found
         if share.valid_from <= at(hour) and (share.valid_to is None or at(hour) < share.valid_to)
     )

@@ -58,7 +58,7 @@ def test_producers_are_ranked_by_what_an_output_token_took() -> None:
         by_order = sorted((each.rank(order), each.name) for each in found)
         assert [name for _, name in by_order] == [*ranked, "silent"]
     new = found[0]
-    assert (new.gpu_windows, new.input, new.output, new.revenue) == (
+    assert (new.part_windows, new.input, new.output, new.revenue) == (
         *(16, 30, 20),
         Decimal("0.000000000003"),
     )

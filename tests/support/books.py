@@ -206,26 +206,26 @@ class Books:
         weights: Weights = DECLARED,
         idle_mw_per_gpu: int | None = None,
         instance_gpus: Mapping[str, Sequence[str]] = NO_GPUS,
+        gpu_share: str = "1",
     ) -> None:
         await self._store(
             """WITH d AS (
                  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
-                                         gpu_count, gpu_uuids, engine_instances,
-                 weight_version, weight_uncached, weight_cache_read, weight_cache_write,
-                 weight_output, weight_context, weight_step, idle_mw_per_gpu, instance_gpus, valid,
-                 recorded)
+                   gpu_count, gpu_uuids, engine_instances, weight_version, weight_uncached,
+                   weight_cache_read, weight_cache_write, weight_output, weight_context,
+                   weight_step, idle_mw_per_gpu, instance_gpus, gpu_parts, valid, recorded)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                         tstzrange($18, $19), int8range($20, NULL))
+                         $18, tstzrange($19, $20), int8range($21, NULL))
                  RETURNING *)
                INSERT INTO deployment_member
-                 (deployment_row_id, deployment_id, member, kind, valid, recorded)
-               SELECT deployment_row_id, deployment_id, member, kind, valid, recorded FROM d,
-                 LATERAL (SELECT unnest(gpu_uuids) AS member, 'gpu' AS kind
-                          UNION ALL SELECT unnest(engine_instances), 'instance') members""",
+                 (deployment_row_id, deployment_id, member, kind, parts, valid, recorded)
+               SELECT deployment_row_id, deployment_id, m.*, valid, recorded FROM d,
+                 LATERAL (SELECT unnest(gpu_uuids), 'gpu', gpu_parts
+                          UNION ALL SELECT unnest(engine_instances), 'instance', 7000000) m""",
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
                 *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu),
-                *(dict(instance_gpus), since, until),
+                *(dict(instance_gpus), int(Decimal(gpu_share) * 7_000_000), since, until),
             ),
         )
 

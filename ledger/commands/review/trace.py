@@ -16,6 +16,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.apportion import amount_of
 from ledger.domain.cost.allocation import Share
 from ledger.domain.cost.slots import WHOLE
+from ledger.domain.energy.gpu_part import share_of_gpu
 from ledger.domain.metering.fact import flag_names
 from ledger.domain.money import total
 from ledger.domain.period import zone
@@ -281,7 +282,9 @@ def _terms(traced: CostEvidence) -> Iterable[str]:
         weights += f" ({d.weight_source}, version {d.weight_version}{named}); slots of {d.slot_s} s"
         if d.idle_mw_per_gpu is not None:
             weights += f"; {d.idle_mw_per_gpu:,} mW a GPU at rest"
-        yield f"Deployment {d.deployment_id}: {d.gpu_count} GPUs for {d.model}; weights {weights}"
+        of_each = f"{share_of_gpu(d.gpu_parts):f} of each of " if d.shares_gpus else ""
+        gpus = f"{of_each}{d.gpu_count} GPUs"
+        yield f"Deployment {d.deployment_id}: {gpus} for {d.model}; weights {weights}"
 
 
 def _paid(traced: CostEvidence) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate, pairwise
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from ledger.domain.cost.slots import NOBODY, OF_USAGE, SlotWork
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj, uplift
+from ledger.domain.energy.gpu_part import drawn_between
 from ledger.domain.energy.meter import EnergySlice, Span, energy_between
 from ledger.domain.energy.tariff import TariffCut, energy_cost
 from ledger.domain.period import Period, intersect
@@ -239,7 +241,7 @@ def _measured(
         return
     cells = list(_cells(window, energy.cuts, work.slot_s))
     edges = [window.start, *(part.end for part, _, _ in cells)]
-    boards = [energy_between(spans, edges) for spans in energy.gpu_spans]
+    boards = [drawn_between(spans, edges) for spans in energy.gpu_spans]
     hosts = _host_parts(energy.site, edges)
     resting = _Resting(
         work, _idle_mw(energy, boards, cells, work.slot_s), declared=energy.idle_mw is not None
@@ -335,9 +337,10 @@ def _host_parts(site: Site, edges: Sequence[datetime]) -> list[int]:
     parts = cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
     for host in site.hosts:
         measured = energy_between(host.spans, edges)
-        parts = [
-            mj + host.part_of(share.total_mj) for mj, share in zip(parts, measured, strict=True)
-        ]
+        # Of all up to an edge, so that GPUs cut by other slots add up to the same.
+        upto = accumulate((share.total_mj for share in measured), initial=0)
+        shared = pairwise(host.part_of(energy_mj) for energy_mj in upto)
+        parts = [mj + later - earlier for mj, (earlier, later) in zip(parts, shared, strict=True)]
     return parts
 
 

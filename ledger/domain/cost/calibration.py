@@ -88,6 +88,7 @@ class WeightRefusal:
 
 
 NOTHING_RAN = WeightRefusal("nothing_ran", "no slot with work")
+SHARED_GPUS = WeightRefusal("shared_gpus", "a part of GPUs whose meters tell of others too")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ledger.domain.cost.weights import Weights
+from ledger.domain.energy.gpu_part import GPU_PARTS
 from ledger.wire.input_fields import SLOT_SECONDS
 
 
@@ -28,7 +29,7 @@ class Deployment:
     The weights say how much of what a slot of `slot_s` seconds used each kind of token takes, as
     `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
     GPU draws `idle_mw_per_gpu`; None is unknown. `instance_gpus` are those of its GPUs of which it
-    is known by which instance they serve.
+    is known by which instance they serve. Of each GPU it has `gpu_parts` of GPU_PARTS.
     """
 
     deployment_id: str
@@ -53,6 +54,7 @@ class Deployment:
     weight_set_id: str | None = None
     weight_source: str = "declared"
     instance_gpus: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    gpu_parts: int = GPU_PARTS
 
     @property
     def weights(self) -> Weights:
@@ -66,6 +68,11 @@ class Deployment:
             self.weight_context,
             self.weight_step,
         )
+
+    @property
+    def shares_gpus(self) -> bool:
+        """Whether others may have a part of its GPUs: no meter tells what it took alone."""
+        return self.gpu_parts < GPU_PARTS
 
     @property
     def scope(self) -> str:

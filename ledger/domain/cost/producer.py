@@ -17,16 +17,16 @@ PRODUCERS = ("deployment", "model", "hardware", "gpu_type")
 
 
 class ProducerSum(NamedTuple):
-    """What a deployment took on some hardware: `gpu_windows` quarter hours times GPUs, of which
-    engines ran anything for `busy_gpu_s`, and tokens that were worked on."""
+    """What a deployment took on some hardware: `part_windows` quarter hours times parts of GPUs, of
+    which engines ran anything for `busy_part_s`, and tokens that were worked on."""
 
     deployment_id: str
     model: str
     hardware: str
     gpu_type: str
     currency: str
-    gpu_windows: int
-    busy_gpu_s: int
+    part_windows: int
+    busy_part_s: int
     energy_mj: int
     cost: Decimal
     uncached: int
@@ -53,8 +53,8 @@ class Producer:
     """A deployment, model, hardware or type of GPU: GPU time, energy, cost, tokens and revenue."""
 
     name: str
-    gpu_windows: int
-    busy_gpu_s: int
+    part_windows: int
+    busy_part_s: int
     energy_mj: int
     cost: Decimal
     input: int
@@ -64,8 +64,8 @@ class Producer:
     @property
     def utilisation(self) -> Decimal:
         """The part of its GPU time in which engines ran anything."""
-        whole = self.gpu_windows * WINDOW_SECONDS
-        return ROUNDING.divide(Decimal(self.busy_gpu_s), Decimal(whole)) if whole else ZERO
+        whole = self.part_windows * WINDOW_SECONDS
+        return ROUNDING.divide(Decimal(self.busy_part_s), Decimal(whole)) if whole else ZERO
 
     def rank(self, order: str) -> tuple[bool, Decimal]:
         """By what an output token took of cost or energy, least first; none made comes last."""
@@ -85,8 +85,8 @@ def producers(
     return [
         Producer(
             name,
-            sum(each.gpu_windows for each in some),
-            sum(each.busy_gpu_s for each in some),
+            sum(each.part_windows for each in some),
+            sum(each.busy_part_s for each in some),
             sum(each.energy_mj for each in some),
             total([each.cost for each in some]),
             sum(each.uncached + each.cache_read + each.cache_write for each in some),
@@ -126,6 +126,6 @@ def _over_parts(
     for name, amount in revenue.items():
         own = [each for each in sums if each.deployment_id == name]
         if own:
-            parts = apportion(units_of(amount), [each.gpu_windows for each in own])
+            parts = apportion(units_of(amount), [each.part_windows for each in own])
             paid |= {each: amount_of(part) for each, part in zip(own, parts, strict=True)}
     return paid

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from ledger.domain.cost.factory import EnergyMeter, valid_at
+from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart
 from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import Span, energy_between
 from ledger.domain.money import ROUNDING
@@ -19,22 +20,19 @@ PUE_STEP = Decimal("0.000001")
 
 @dataclass(frozen=True, slots=True)
 class HostShare:
-    """A measured host's energy, and which of its `whole` GPUs share it, by their ordinals."""
+    """A measured host's energy, and which parts of its `whole` GPUs share it, by their ordinals."""
 
     spans: Sequence[Span]
-    ordinals: tuple[int, ...]
+    parts: Sequence[tuple[int, GpuPart]]
     whole: int
-
-    @property
-    def gpus(self) -> int:
-        """How many of them share it."""
-        return len(self.ordinals)
 
     def part_of(self, energy_mj: int) -> int:
         """What these GPUs share of an energy."""
+        whole = self.whole * GPU_PARTS
+        firsts = ((ordinal * GPU_PARTS, part) for ordinal, part in self.parts)
         return sum(
-            energy_mj * (ordinal + 1) // self.whole - energy_mj * ordinal // self.whole
-            for ordinal in self.ordinals
+            energy_mj * (first + part.end) // whole - energy_mj * (first + part.start) // whole
+            for first, part in firsts
         )
 
 
@@ -64,18 +62,24 @@ class SiteMeters:
                 covering.append((meter, metered, counted.total_mj))
         return cls(window, covering)
 
-    def hosts_of(self, gpu_uuids: Sequence[str]) -> tuple[HostShare, ...]:
-        """What hosts of these GPUs used beside them; a GPU has one host."""
+    def hosts_of(self, gpus: Mapping[str, GpuPart]) -> tuple[HostShare, ...]:
+        """What hosts of these parts of GPUs used beside them; a GPU has one host."""
         shares: list[HostShare] = []
-        left = set(gpu_uuids)
+        left = set(gpus)
         for meter, metered, _ in self.covering:
             if meter.measures == "host":
                 named = sorted(set(meter.gpu_uuids))
-                ordinals = tuple(n for n, gpu in enumerate(named) if gpu in left)
+                parts = [(n, gpus[gpu]) for n, gpu in enumerate(named) if gpu in left]
                 left -= set(named)
-                if ordinals:
-                    shares.append(HostShare(metered, ordinals, len(named)))
+                if parts:
+                    shares.append(HostShare(metered, parts, len(named)))
         return tuple(shares)
+
+    @property
+    def hosted(self) -> frozenset[str]:
+        """The GPUs whose hosts are measured."""
+        hosts = (meter for meter, _, _ in self.covering if meter.measures == "host")
+        return frozenset(gpu for meter in hosts for gpu in meter.gpu_uuids)
 
     def measured_pue(self) -> Decimal | None:
         """Facility energy over IT energy, at least 1; None where either is not measured."""

@@ -4,6 +4,7 @@ Invariant: every GPU of every asset is in one scope, deployed or not, and so is 
 the hardware cost of an asset is split once, between its deployments and what nobody deployed.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,10 +30,12 @@ from ledger.domain.cost.cost_line import LINE, CostPool, LineRow, MeterWindow, W
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
+from ledger.domain.cost.gpu_shares import find_gpu_shares
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.unclaimed import Growth, with_unclaimed
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
+from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
 from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
@@ -117,10 +120,18 @@ def cost_window(
             _meter(costs, window, facts, engine.deployment.gpu_uuids)
     if scopes is not None:
         return costs
+    left = _left_of_gpus(factory, deployed)
     for asset in assets.values():
-        if asset.entity_id == factory.entity.entity_id and shares[asset.scope]:
-            _book_idle_hardware(costs, asset, window, shares[asset.scope])
-    _book_unclaimed_gpus(costs, factory, window, facts, deployed)
+        if asset.entity_id == factory.entity.entity_id:
+            scope = CostScope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
+            rest = left.pop(asset.asset_id, {})
+            _book_idle_hardware(costs, factory, scope, facts, rest, shares[asset.scope])
+    ownerless = {gpu: part for rest in left.values() for gpu, part in rest.items()}
+    free = _undeployed(factory, facts, deployed)
+    for gpu, part in sorted((free | ownerless).items(), key=lambda each: each[0]):
+        _book_unclaimed_gpu(costs, factory, window, facts, {gpu: part})
+    for gpu in sorted(free):
+        _meter(costs, window, facts, [gpu])
     return costs
 
 
@@ -137,7 +148,7 @@ def _serving(
 ) -> Iterator[Serving]:
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
-    work = claimed(deployed, facts)
+    work, parts = claimed(deployed, facts), find_gpu_shares(deployed)
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
             scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
@@ -146,7 +157,7 @@ def _serving(
             costs = apportion_amount(whole, [engine.gpu_count for engine in engines])
             for engine, gpu_cost in zip(engines, costs, strict=True):
                 own = ran if len(engines) == 1 else _on(engine, ran)
-                energy = _energy_of(factory, scope, facts, engine)
+                energy = _energy_of(factory, scope, facts, engine, parts.of(engine))
                 yield Serving(scope, engine, energy, _served(engine, own, facts), gpu_cost)
 
 
@@ -195,16 +206,16 @@ def _gpu_costs(
     deployed: Sequence[Deployment],
     window: Period,
 ) -> dict[str, Decimal]:
-    """Hardware cost of the window by scope: deployments by GPU count, the rest idle."""
+    """Hardware cost of the window by scope: deployments by parts of GPUs, the rest idle."""
     shares: dict[str, Decimal] = {}
     for asset in assets:
         users = sorted(
             (d for d in deployed if d.asset_id == asset.asset_id), key=lambda d: d.deployment_id
         )
-        counts = [d.gpu_count for d in users]
+        counts = [d.gpu_count * d.gpu_parts for d in users]
         parts = apportion_amount(
             asset_cost(terms_of(factory, asset), window),
-            [*counts, max(asset.gpu_count - sum(counts), 0)],
+            [*counts, max(asset.gpu_count * GPU_PARTS - sum(counts), 0)],
         )
         scopes = [*(d.scope for d in users), asset.scope]
         shares.update(zip(scopes, parts, strict=True))
@@ -254,38 +265,43 @@ def _scope(
 
 
 def _energy_of(
-    factory: Factory, scope: CostScope, facts: WindowFacts, deployment: Deployment
-) -> EnergyInput | None:
-    energy = _energy(factory, scope, facts, deployment.gpu_uuids, deployment.gpu_count)
-    if energy is None or deployment.idle_mw_per_gpu is None:
-        return energy
-    read = sum(1 for spans in energy.gpu_spans if spans)
-    return replace(energy, idle_mw=deployment.idle_mw_per_gpu * read)
-
-
-def _energy(
     factory: Factory,
     scope: CostScope,
     facts: WindowFacts,
-    gpu_uuids: Sequence[str],
-    gpu_count: int,
+    deployment: Deployment,
+    gpus: Mapping[str, GpuPart],
 ) -> EnergyInput | None:
-    metered = [facts.gpus[gpu].within(scope.window) for gpu in gpu_uuids if gpu in facts.gpus]
+    energy = _energy(factory, scope, facts, gpus)
+    if energy is None or deployment.idle_mw_per_gpu is None:
+        return energy
+    read = sum(1 for spans in energy.gpu_spans if spans)
+    idle_mw = deployment.idle_mw_per_gpu * read * deployment.gpu_parts // GPU_PARTS
+    return replace(energy, idle_mw=idle_mw)
+
+
+def _energy(
+    factory: Factory, scope: CostScope, facts: WindowFacts, gpus: Mapping[str, GpuPart]
+) -> EnergyInput | None:
+    """That of parts of GPUs; None where none of them was read."""
+    metered = [
+        spans if part == WHOLE_GPU else PartSpans(spans, part)
+        for gpu, part in gpus.items()
+        if gpu in facts.gpus
+        for spans in [facts.gpus[gpu].within(scope.window)]
+    ]
     if not any(metered):
         return None
     site = _site_of(factory, scope.asset)
     uplifts = [u for u in valid_at(factory.uplifts, scope.window.start) if u.facility_id == site]
     beside = SiteMeters.of(factory.meters, scope.window, site, facts.gpus)
-    alone = [gpu for gpu in gpu_uuids if gpu not in facts.modules]
-    hosts = beside.hosts_of(alone)
     # The counter of a module has its host's energy already.
-    modules = len(gpu_uuids) - len(alone)
-    declared = gpu_count - modules - sum(host.gpus for host in hosts)
+    alone = {gpu: part for gpu, part in gpus.items() if gpu not in facts.modules}
+    hosts = beside.hosts_of(alone)
     if not uplifts:
         return EnergyInput(metered, list(_cuts(factory, scope, site)), Site(hosts=hosts))
-    around = Site(
-        uplifts[0].host_mw_per_gpu * declared, beside.measured_pue() or uplifts[0].pue, hosts
-    )
+    declared = (part for gpu, part in alone.items() if gpu not in beside.hosted)
+    host_mw = sum(part.of(uplifts[0].host_mw_per_gpu) for part in declared)
+    around = Site(host_mw, beside.measured_pue() or uplifts[0].pue, hosts)
     return EnergyInput(metered, list(_cuts(factory, scope, site)), around)
 
 
@@ -371,37 +387,66 @@ def _meter(
         )
 
 
+def _left_of_gpus(
+    factory: Factory, deployed: Sequence[Deployment]
+) -> dict[str, dict[str, GpuPart]]:
+    """What no deployment has of the entity's shared GPUs, by asset."""
+    own = [d for d in deployed if d.entity_id == factory.entity.entity_id]
+    left = find_gpu_shares(own).left
+    by_asset: dict[str, dict[str, GpuPart]] = defaultdict(dict)
+    for deployment in own:
+        rest = {gpu: left[gpu] for gpu in deployment.gpu_uuids if gpu in left}
+        by_asset[deployment.asset_id] |= rest
+    return by_asset
+
+
 def _book_idle_hardware(
-    costs: WindowCosts, asset: AssetTerms, window: Period, gpu_cost: Decimal
+    costs: WindowCosts,
+    factory: Factory,
+    scope: CostScope,
+    facts: WindowFacts,
+    left: Mapping[str, GpuPart],
+    gpu_cost: Decimal,
 ) -> None:
-    scope = CostScope(asset.scope, window, asset, asset.currency, NO_WEIGHTS)
-    costs.rows.append(_row(scope, Share(gpu_cost=units_of(gpu_cost)), _terms(scope, 0)))
-    costs.pools[scope.name, window.start, "gpu"] = CostPool(asset.currency, gpu_cost)
+    """GPUs, and parts of GPUs, that nobody deployed: these draw with the rest of theirs."""
+    energy = _energy(factory, scope, facts, left)
+    if energy is not None:
+        window = scope.window
+        _book(costs, scope, allocate_window(window, energy=energy, work=idle(), gpu_cost=gpu_cost))
+    elif gpu_cost:
+        costs.rows.append(_row(scope, Share(gpu_cost=units_of(gpu_cost)), _terms(scope, 0)))
+        costs.pools[scope.name, scope.window.start, "gpu"] = CostPool(scope.currency, gpu_cost)
 
 
-def _book_unclaimed_gpus(
+def _undeployed(
+    factory: Factory, facts: WindowFacts, deployed: Sequence[Deployment]
+) -> dict[str, GpuPart]:
+    """The entity's GPUs that are read, and that nobody deploys now."""
+    taken = {gpu for deployment in deployed for gpu in deployment.gpu_uuids}
+    homes = ((gpu, factory.homes.get(gpu)) for gpu in facts.gpus.keys() - taken)
+    mine = factory.entity.entity_id
+    return {gpu: WHOLE_GPU for gpu, home in homes if home is not None and home.entity_id == mine}
+
+
+def _book_unclaimed_gpu(
     costs: WindowCosts,
     factory: Factory,
     window: Period,
     facts: WindowFacts,
-    deployed: Sequence[Deployment],
+    gpu_part: Mapping[str, GpuPart],
 ) -> None:
-    """Meters of the entity's GPUs that nobody deploys now: their energy is unattributed."""
-    taken = {gpu for deployment in deployed for gpu in deployment.gpu_uuids}
+    """A meter, or a part of one, that is nobody's: its energy is unattributed."""
+    ((gpu, _),) = gpu_part.items()
+    home = factory.homes.get(gpu)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
-    for gpu in sorted(facts.gpus.keys() - taken):
-        home = factory.homes.get(gpu)
-        if home is None or home.entity_id != factory.entity.entity_id:
-            continue
-        asset = assets.get(home.asset_id or "")
-        currency = asset.currency if asset else factory.entity.currency
-        scope = CostScope(f"gpu:{gpu}", window, asset, currency, NO_WEIGHTS)
-        energy = _energy(factory, scope, facts, [gpu], 1)
-        if energy is None:
-            continue
-        # Nobody knows what ran there: it is unattributed, not idle.
-        allocated = allocate_window(window, energy=energy, work=idle(), gpu_cost=ZERO)
-        if any(allocated.idle.parts()):
-            costs.rows.append(_row(scope, allocated.idle, _terms(scope, 0), line=UNATTRIBUTED))
-        _book(costs, scope, replace(allocated, idle=Share()))
-        _meter(costs, window, facts, [gpu])
+    asset = assets.get((home.asset_id or "") if home else "")
+    currency = asset.currency if asset else factory.entity.currency
+    scope = CostScope(f"gpu:{gpu}", window, asset, currency, NO_WEIGHTS)
+    energy = _energy(factory, scope, facts, gpu_part)
+    if energy is None:
+        return
+    # Nobody knows what ran there: it is unattributed, not idle.
+    allocated = allocate_window(window, energy=energy, work=idle(), gpu_cost=ZERO)
+    if any(allocated.idle.parts()):
+        costs.rows.append(_row(scope, allocated.idle, _terms(scope, 0), line=UNATTRIBUTED))
+    _book(costs, scope, replace(allocated, idle=Share()))

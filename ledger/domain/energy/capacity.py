@@ -1,6 +1,6 @@
-"""Whether deployments ever use more GPUs of an asset than it has.
+"""Whether deployments ever use more of an asset's GPUs, or of one GPU, than there is.
 
-Invariant: at every moment the deployed GPUs are at most the asset's.
+Invariant: at every moment the deployed parts are at most those there are.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class GpuShare:
-    """So many GPUs in [valid_from, valid_to); `valid_to` None has no end."""
+    """So many parts of GPUs in [valid_from, valid_to); `valid_to` None has no end."""
 
-    gpu_count: int
+    parts: int
     valid_from: datetime
     valid_to: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """The first moment at which more GPUs are deployed than there are."""
+    """The first moment at which more is deployed than there is, in parts of GPUs."""
 
     moment: datetime
     deployed: int
@@ -40,7 +40,7 @@ def find_shortage(owned: Sequence[GpuShare], deployed: Sequence[GpuShare]) -> Sh
 
 def _at(shares: Sequence[GpuShare], moment: datetime) -> int:
     return sum(
-        share.gpu_count
+        share.parts
         for share in shares
         if share.valid_from <= moment and (share.valid_to is None or moment < share.valid_to)
     )

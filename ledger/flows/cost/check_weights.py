@@ -52,9 +52,8 @@ async def _check(
         checks: list[tuple[FittedSet, WeightCheck]] = []
         for deployment in valid_at(factory.deployments, period.start):
             own = fitted.get(deployment.deployment_id)
-            if own is None or (
-                deployment.valid_to is not None and deployment.valid_to < period.end
-            ):
+            ends = deployment.valid_to is not None and deployment.valid_to < period.end
+            if own is None or ends or deployment.shares_gpus:
                 continue
             read = await read_slots(connection, factory, deployment, period, work, batch_seq=seq)
             check = compare_with_weights(read.slots, own)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
 
 from ledger.domain.author import Author
+from ledger.domain.energy.gpu_part import parts_of_share
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import check_currency
 from ledger.domain.pricing.hours import read_hours
@@ -18,9 +19,7 @@ from ledger.domain.pricing.models import load_price
 from ledger.flows.reference.enter_checks import (
     check_apart,
     check_both_ways,
-    check_capacity,
     check_days,
-    check_members,
     check_prices,
     check_subscriber,
     check_unit,
@@ -29,6 +28,7 @@ from ledger.flows.reference.enter_checks import (
     find_fresh_rates,
     pairs,
 )
+from ledger.flows.reference.gpu_checks import check_capacity, check_members
 from ledger.flows.reference.supersede import describe_period, keep_write, write_dated, writing
 from ledger.flows.reference.time_of_use import spelled_out
 from ledger.store import parties
@@ -138,7 +138,8 @@ async def enter_deployment(
 ) -> str:
     """Record which GPUs serve what; returns its id.
 
-    Refused where a GPU or engine instance serves another deployment, or the asset has too few GPUs.
+    Refused where an engine instance serves another deployment, a GPU has less left, or the asset
+    too few.
     """
     async with writing(connection):
         assets = await cost_inputs.ASSETS.find_open(
@@ -349,6 +350,7 @@ def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
         "idle_mw_per_gpu": new.idle_mw_per_gpu,
         "slot_s": new.slot_s,
         "instance_gpus": {name: list(gpus) for name, gpus in new.instance_gpus.items()},
+        "gpu_parts": parts_of_share(new.gpu_share),
         **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
     }
 

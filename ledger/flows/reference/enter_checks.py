@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from ledger.domain.cost.asset import OwnedTerms, schedule_of
-from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import ZERO, multiply, plain
 from ledger.domain.period import WINDOW
@@ -16,13 +15,12 @@ from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import check_card
 from ledger.domain.pricing.tables.compare import UNIT_JUMP, is_other_unit
-from ledger.flows.reference.supersede import describe_period, short_time
+from ledger.flows.reference.supersede import describe_period
 from ledger.store.cost import cost_inputs
-from ledger.store.dated import DatedRow
 from ledger.store.pricing import prices
 from ledger.store.queries import Connection
 from ledger.wire.input_fields import FIRST_MOMENT
-from ledger.wire.inputs import DatedInput, FxRate, NewDeployment, NewSubscription
+from ledger.wire.inputs import DatedInput, FxRate, NewSubscription
 from ledger.wire.tariff_inputs import SeriesPeriod, TariffPeriod
 
 
@@ -90,26 +88,6 @@ def find_rival(stored: Sequence[R], fresh: Sequence[SeriesPeriod]) -> R | None:
     return None
 
 
-async def check_members(connection: Connection, new: NewDeployment) -> None:
-    """Refuse GPUs and engine instances that serve another deployment meanwhile."""
-    taken = await cost_inputs.find_open_members(
-        connection,
-        gpu_uuids=new.gpu_uuids,
-        engine_instances=new.engine_instances,
-        valid_from=new.valid_from,
-        valid_to=new.valid_to,
-    )
-    for row in taken:
-        if row.values["deployment_id"] != new.deployment_id:
-            what = "GPU" if row.values["kind"] == "gpu" else "engine instance"
-            raise ConflictError(
-                f"The {what} {row.values['member']} serves deployment"
-                f" {row.values['deployment_id']} {describe_period(row.valid_from, row.valid_to)}.",
-                "End that deployment first, or choose another time.",
-                "gpu_uuids" if row.values["kind"] == "gpu" else "engine_instances",
-            )
-
-
 async def check_written_off(connection: Connection, asset_id: str) -> None:
     """Refuse terms of hardware that what is left of it cannot be written off by."""
     rows = await cost_inputs.ASSETS.find_open(
@@ -132,37 +110,6 @@ async def check_written_off(connection: Connection, asset_id: str) -> None:
     ]
     if history:
         schedule_of(history)
-
-
-async def check_capacity(connection: Connection, asset_id: str, valid: DatedInput) -> None:
-    """Refuse more deployed GPUs than an asset has at any moment of a validity."""
-    since, until = valid.valid_from, valid.valid_to
-    owned = await cost_inputs.ASSETS.find_open(
-        connection, {"asset_id": asset_id}, valid_from=since, valid_to=until
-    )
-    deployed = await cost_inputs.list_asset_deployments(
-        connection, asset_id, valid_from=since, valid_to=until
-    )
-    shortage = find_shortage(_shares(owned, valid), _shares(deployed, valid))
-    if shortage is not None:
-        names = sorted({row.values["deployment_id"] for row in deployed})
-        raise ConflictError(
-            f"Asset {asset_id} has {shortage.available} GPUs at {short_time(shortage.moment)}, but"
-            f" {shortage.deployed} would be deployed ({', '.join(names)}).",
-            "Deploy fewer GPUs, or end another deployment first.",
-            "gpu_count",
-        )
-
-
-def _shares(rows: Sequence[DatedRow], within: DatedInput) -> list[GpuShare]:
-    return [_share(row, within) for row in rows]
-
-
-def _share(row: DatedRow, within: DatedInput) -> GpuShare:
-    # Outside the new validity nothing changes, so nothing is looked at.
-    start = max(row.valid_from, within.valid_from)
-    ends = [end for end in (row.valid_to, within.valid_to) if end is not None]
-    return GpuShare(row.values["gpu_count"], start, min(ends) if ends else None)
 
 
 async def check_prices(connection: Connection, rate_card_id: str) -> None:

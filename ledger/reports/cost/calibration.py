@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from ledger.domain.cost.calibration import TERMS, WeightFit, WeightRefusal, calibrate
+from ledger.domain.cost.calibration import (
+    SHARED_GPUS,
+    TERMS,
+    WeightFit,
+    WeightRefusal,
+    calibrate,
+    nothing_fitted,
+)
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.jackknife import Interval
@@ -194,6 +201,11 @@ class _Fitting:
 async def _calibrated(
     connection: Connection, factory: Factory, deployment: Deployment, work: Work, fitting: _Fitting
 ) -> Calibrated:
+    weights = deployment.weights
+    in_force = {name: int(getattr(weights, name)) for name in TERMS if name != "idle"}
+    in_force |= {"idle": deployment.idle_mw_per_gpu or 0}
+    if deployment.shares_gpus:
+        return Calibrated(deployment, nothing_fitted(0, 0, [SHARED_GPUS], fitting.source), in_force)
     read = await read_slots(
         connection,
         factory,
@@ -207,9 +219,7 @@ async def _calibrated(
         fit = weigh_phases(read.phases, read.tokens)
     else:
         fit = calibrate(read.slots, read.tokens, fitting.held)
-    weights = deployment.weights
-    in_force = {name: int(getattr(weights, name)) for name in TERMS if name != "idle"}
-    return Calibrated(deployment, fit, in_force | {"idle": deployment.idle_mw_per_gpu or 0})
+    return Calibrated(deployment, fit, in_force)
 
 
 def held_terms(text: str) -> dict[str, int]:

@@ -90,7 +90,7 @@ class IdleShares:
         if policy is None or not mine:
             return
         if policy.method == RESERVED_SHARE:
-            for each, part in zip(mine, apportion(idle, [d.gpu_s for d in mine]), strict=True):
+            for each, part in zip(mine, apportion(idle, [d.part_s for d in mine]), strict=True):
                 yield from self._of_users(None, part, self.used.get(each.scope, {}), each.scope)
             return
         used: dict[tuple[Group, str], int] = defaultdict(int)

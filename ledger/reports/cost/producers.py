@@ -13,6 +13,7 @@ from ledger.domain.cost.producer import (
     producers,
     share_revenue,
 )
+from ledger.domain.energy.gpu_part import GPU_PARTS
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.money import ROUNDING, UNIT, ZERO, plain, total
@@ -146,7 +147,7 @@ def _to_json(report: ProducersReport) -> Mapping[str, object]:
 
 
 def _said(each: Producer, *, lacks: bool) -> dict[str, object]:
-    hours = ROUNDING.divide(Decimal(each.gpu_windows), Decimal(QUARTERS))
+    hours = _gpu_hours(each.part_windows)
     output, energy = Decimal(each.output), Decimal(each.energy_mj)
     used, million = _times(each.utilisation, 100), _times(each.cost, MILLION)
     return {
@@ -166,6 +167,11 @@ def _said(each: Producer, *, lacks: bool) -> dict[str, object]:
         "revenue": None if lacks else plain(each.revenue),
         "revenue_per_gpu_hour": None if lacks else _over(each.revenue, hours),
     }
+
+
+def _gpu_hours(part_windows: int) -> Decimal:
+    hours = ROUNDING.divide(Decimal(part_windows), Decimal(QUARTERS * GPU_PARTS))
+    return hours.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING).normalize(ROUNDING)
 
 
 def _times(value: Decimal, count: int) -> Decimal:

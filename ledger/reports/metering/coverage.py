@@ -106,7 +106,8 @@ def _energy(
 ) -> Iterable[EnergyCoverage]:
     covered: dict[str, int] = defaultdict(int)
     for meter_sum in meters:
-        covered[meter_sum.deployment_id or ""] += meter_sum.covered_s
+        for name in meter_sum.deployment_ids:
+            covered[name] += meter_sum.covered_s
     deployed: dict[str, int] = defaultdict(int)
     asked: dict[str, bool] = defaultdict(bool)
     for deployment in factory.deployments:

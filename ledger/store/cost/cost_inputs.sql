@@ -126,7 +126,7 @@ SELECT c.tariff_id, c.facility_id, part, c.price_per_mwh, int8range(:batch_seq, 
 SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
        deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
        weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output,
-       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus
+       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus, gpu_parts
   FROM deployment
  WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to)
    AND upper_inf(recorded)
@@ -135,7 +135,7 @@ SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS 
 -- name: list_asset_deployments
 -- Every deployment on an asset that overlaps, as recorded now; a scan, the table is small.
 SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
-       deployment_id, gpu_count
+       deployment_id, gpu_count, gpu_parts
   FROM deployment
  WHERE asset_id = :asset_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY deployment_id, valid;
@@ -148,11 +148,11 @@ WITH closed AS (
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, valid, recorded)
+                        slot_s, instance_gpus, gpu_parts, valid, recorded)
 SELECT c.deployment_id, c.entity_id, c.asset_id, c.model, c.tier, c.gpu_count, c.gpu_uuids,
        c.engine_instances, c.weight_version, c.weight_uncached, c.weight_cache_read,
        c.weight_cache_write, c.weight_output, c.weight_context, c.weight_step, c.idle_mw_per_gpu,
-       c.slot_s, c.instance_gpus, part, int8range(:batch_seq, NULL)
+       c.slot_s, c.instance_gpus, c.gpu_parts, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING deployment_row_id;
@@ -205,19 +205,19 @@ UPDATE deployment_member SET recorded = int8range(lower(recorded), :batch_seq)
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, valid, recorded)
+                        slot_s, instance_gpus, gpu_parts, valid, recorded)
 VALUES (:deployment_id, :entity_id, :asset_id, :model, :tier, :gpu_count, :gpu_uuids,
         :engine_instances, :weight_version, :weight_uncached, :weight_cache_read,
         :weight_cache_write, :weight_output, :weight_context, :weight_step, :idle_mw_per_gpu, :slot_s,
-        :instance_gpus, tstzrange(:valid_from, :valid_to),
+        :instance_gpus, :gpu_parts, tstzrange(:valid_from, :valid_to),
         int8range(:batch_seq, NULL))
 RETURNING deployment_row_id;
 
 -- name: find_open_members
 -- Who else has these GPUs or instances meanwhile; the exclusion constraint's index.
 SELECT m.deployment_row_id AS row_id, lower(m.valid) AS valid_from, upper(m.valid) AS valid_to,
-       m.deployment_id, m.kind, m.member
-  FROM deployment_member m
+       m.deployment_id, m.kind, m.member, m.parts AS gpu_parts, d.asset_id
+  FROM deployment_member m JOIN deployment d USING (deployment_row_id)
  WHERE ((m.kind = 'gpu' AND m.member = ANY(:gpu_uuids::text[]))
         OR (m.kind = 'instance' AND m.member = ANY(:engine_instances::text[])))
    AND m.valid && tstzrange(:valid_from, :valid_to) AND upper_inf(m.recorded)
@@ -225,11 +225,11 @@ SELECT m.deployment_row_id AS row_id, lower(m.valid) AS valid_from, upper(m.vali
 
 -- name: insert_members
 -- The members of these deployments, from their own lists; primary key.
-INSERT INTO deployment_member (deployment_row_id, deployment_id, member, kind, valid, recorded)
-SELECT d.deployment_row_id, d.deployment_id, m.member, m.kind, d.valid, d.recorded
+INSERT INTO deployment_member (deployment_row_id, deployment_id, member, kind, parts, valid, recorded)
+SELECT d.deployment_row_id, d.deployment_id, m.member, m.kind, m.parts, d.valid, d.recorded
   FROM deployment d,
-       LATERAL (SELECT g AS member, 'gpu' AS kind FROM unnest(d.gpu_uuids) g
-                UNION ALL SELECT i, 'instance' FROM unnest(d.engine_instances) i) m
+       LATERAL (SELECT g AS member, 'gpu' AS kind, d.gpu_parts AS parts FROM unnest(d.gpu_uuids) g
+                UNION ALL SELECT i, 'instance', 7000000 FROM unnest(d.engine_instances) i) m
  WHERE d.deployment_row_id = ANY(:row_ids::bigint[]);
 
 -- name: find_open_fx_rates

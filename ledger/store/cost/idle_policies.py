@@ -21,11 +21,11 @@ IDLE_POLICIES = DatedTable(
 
 
 class DeployedGpus(NamedTuple):
-    """GPU seconds that a deployment had of an asset; both named as scopes."""
+    """Seconds of parts of GPUs that a deployment had of an asset; both named as scopes."""
 
     asset_scope: str
     scope: str
-    gpu_s: int
+    part_s: int
 
 
 async def find_scope_owner(connection: Connection, scope: str) -> str | None:

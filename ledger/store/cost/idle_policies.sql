@@ -48,9 +48,9 @@ SELECT p.scope, p.version, p.method, p.reserved, lower(p.valid) AS valid_from,
  ORDER BY p.scope, valid_from;
 
 -- name: sum_deployed_gpus
--- GPU seconds that deployments of an entity had of each asset in [since, until) known at a cut-off; a scan.
+-- Seconds of parts of GPUs that deployments of an entity had of each asset in [since, until) known at a cut-off; a scan.
 SELECT 'asset:' || d.asset_id AS asset_scope, 'deployment:' || d.deployment_id AS scope,
-       sum(d.gpu_count * extract(epoch FROM least(upper(d.valid), :until) - greatest(lower(d.valid), :since)))::bigint AS gpu_s
+       sum(d.gpu_count::numeric * d.gpu_parts * extract(epoch FROM least(upper(d.valid), :until) - greatest(lower(d.valid), :since))) AS part_s
   FROM deployment d
  WHERE d.entity_id = :entity_id AND d.recorded @> :batch_seq::bigint AND d.valid && tstzrange(:since, :until)
  GROUP BY d.asset_id, d.deployment_id ORDER BY d.asset_id, d.deployment_id;

@@ -29,11 +29,11 @@ class PoolSum(NamedTuple):
 
 
 class MeterSum(NamedTuple):
-    """Energy of a GPU, the entity it belongs to, and the deployment it served (None: none)."""
+    """Energy of a GPU, the entity it belongs to, and the deployments it served meanwhile."""
 
     gpu_uuid: str
     entity_id: str | None
-    deployment_id: str | None
+    deployment_ids: Sequence[str]
     metered_mj: int
     estimated_mj: int
     covered_s: int

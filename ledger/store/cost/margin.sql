@@ -99,7 +99,7 @@ SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools p
  GROUP BY p.currency, p.kind ORDER BY p.currency, p.kind;
 
 -- name: sum_meter_windows
--- Energy of meters in [since, until) as known at a cut-off, per GPU. No two deployments have a GPU at a time. Days of UTC that
+-- Energy of meters in [since, until) as known at a cut-off, per GPU and the deployments that have it at a time. Days of UTC that
 -- are added up, and in which no deployment of the GPU begins or ends, are read as they are stored.
 -- Index: meter_day (gpu_uuid, day_start), meter_window's primary key.
 WITH RECURSIVE gpus AS (
@@ -137,14 +137,20 @@ WITH RECURSIVE gpus AS (
    CROSS JOIN LATERAL (SELECT m.* FROM meters_at(:batch_seq) m
                         WHERE m.gpu_uuid = g.gpu_uuid AND m.window_start >= lower(rest.period)
                           AND m.window_start < upper(rest.period) OFFSET 0) w
+), served AS (
+  SELECT m.gpu_uuid, coalesce(min(n.entity_id), min(h.entity_id)) AS entity_id,
+         coalesce(array_agg(n.deployment_id ORDER BY n.deployment_id) FILTER (WHERE n.deployment_id IS NOT NULL), '{}')
+           AS deployment_ids, m.metered_mj, m.estimated_mj, m.covered_s, m.windows
+    FROM meters m
+    LEFT JOIN named n ON n.gpu_uuid = m.gpu_uuid AND n.valid @> m.window_start
+    LEFT JOIN home h ON h.gpu_uuid = m.gpu_uuid
+   GROUP BY m.gpu_uuid, m.window_start, m.metered_mj, m.estimated_mj, m.covered_s, m.windows
 )
-SELECT m.gpu_uuid, coalesce(n.entity_id, h.entity_id) AS entity_id, n.deployment_id, sum(m.metered_mj) AS metered_mj,
-       sum(m.estimated_mj) AS estimated_mj, sum(m.covered_s) AS covered_s, sum(m.windows) AS windows
-  FROM meters m
-  LEFT JOIN named n ON n.gpu_uuid = m.gpu_uuid AND n.valid @> m.window_start
-  LEFT JOIN home h ON h.gpu_uuid = m.gpu_uuid
- GROUP BY m.gpu_uuid, coalesce(n.entity_id, h.entity_id), n.deployment_id
- ORDER BY m.gpu_uuid, entity_id, n.deployment_id;
+SELECT s.gpu_uuid, s.entity_id, s.deployment_ids, sum(s.metered_mj) AS metered_mj, sum(s.estimated_mj) AS estimated_mj,
+       sum(s.covered_s) AS covered_s, sum(s.windows) AS windows
+  FROM served s
+ GROUP BY s.gpu_uuid, s.entity_id, s.deployment_ids
+ ORDER BY s.gpu_uuid, s.entity_id, s.deployment_ids;
 
 -- name: find_metered_spans
 -- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until): the lower bound that a

@@ -1,7 +1,7 @@
 -- name: sum_producers
 -- What deployments of an entity took in [since, until) as known at a cut-off, idle and unattributed as well, and the tokens
--- that were worked on there, by the hardware and type of GPU they were on; `gpu_windows` is quarter hours times GPUs, and `busy_gpu_s`
--- GPU-seconds in which engines ran anything. Index: cost_allocation (entity_id, window_start).
+-- that were worked on there, by the hardware and type of GPU they were on; `part_windows` is quarter hours times parts of
+-- GPUs, and `busy_part_s` seconds of these in which engines ran anything. Index: cost_allocation (entity_id, window_start).
 WITH cells AS (
   SELECT l.scope, l.window_start, l.currency::text AS currency, max(l.busy_s) AS busy_s,
          sum(l.device_metered_mj::numeric + l.device_estimated_mj + l.host_mj + l.overhead_mj) AS energy_mj,
@@ -13,8 +13,8 @@ WITH cells AS (
    GROUP BY l.scope, l.window_start, l.currency
 )
 SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware,
-       coalesce(a.gpu_type, '(not said)') AS gpu_type, c.currency,
-       sum(d.gpu_count) AS gpu_windows, sum(c.busy_s::bigint * d.gpu_count) AS busy_gpu_s, sum(c.energy_mj) AS energy_mj,
+       coalesce(a.gpu_type, '(not said)') AS gpu_type, c.currency, sum(d.gpu_count::bigint * d.gpu_parts) AS part_windows,
+       sum(c.busy_s::numeric * d.gpu_count * d.gpu_parts) AS busy_part_s, sum(c.energy_mj) AS energy_mj,
        sum(c.cost) AS cost, coalesce(sum(c.uncached), 0) AS uncached, coalesce(sum(c.cache_read), 0) AS cache_read,
        coalesce(sum(c.cache_write), 0) AS cache_write, coalesce(sum(c.output), 0) AS output
   FROM cells c

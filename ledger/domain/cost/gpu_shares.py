@@ -1,0 +1,44 @@
+"""Which part of each GPU deployments have at a moment, where several share it.
+
+Invariant: parts of a GPU lie side by side in the order of deployments' names, and behind them what
+is left of it: together they are all of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ledger.domain.cost.deployment import Deployment
+from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart
+
+
+@dataclass(frozen=True, slots=True)
+class GpuShares:
+    """Parts of shared GPUs, by deployment and GPU, and what nobody has of them."""
+
+    taken: Mapping[tuple[str, str], GpuPart]
+    left: Mapping[str, GpuPart]
+
+    def of(self, deployment: Deployment) -> dict[str, GpuPart]:
+        """Which part it has of each of its GPUs that are named."""
+        name = deployment.deployment_id
+        return {gpu: self.taken.get((name, gpu), WHOLE_GPU) for gpu in deployment.gpu_uuids}
+
+
+def find_gpu_shares(deployed: Iterable[Deployment]) -> GpuShares:
+    """The parts of GPUs that deployments of one moment have."""
+    users: dict[str, list[Deployment]] = defaultdict(list)
+    for deployment in sorted(deployed, key=lambda d: d.deployment_id):
+        if deployment.shares_gpus:
+            for gpu in deployment.gpu_uuids:
+                users[gpu].append(deployment)
+    taken: dict[tuple[str, str], GpuPart] = {}
+    left: dict[str, GpuPart] = {}
+    for gpu, sharers in users.items():
+        at = 0
+        for deployment in sharers:
+            taken[deployment.deployment_id, gpu] = GpuPart(at, at + deployment.gpu_parts)
+            at += deployment.gpu_parts
+        if at < GPU_PARTS:
+            left[gpu] = GpuPart(at, GPU_PARTS)
+    return GpuShares(taken, left)

@@ -1,0 +1,81 @@
+"""Which part of a GPU somebody has, and what that takes of all that the GPU does.
+
+Invariant: parts that lie side by side on a GPU take all of it together, to the last millijoule, up
+to every moment: whatever slots and prices each of them is cut by.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import accumulate, pairwise
+from typing import overload
+
+from ledger.domain.energy.meter import EnergySlice, Span, energy_between
+from ledger.domain.money import EXACT
+
+# Millionths of a GPU and sevenths of one, as MIG cuts it, are whole numbers of parts of it.
+GPU_PARTS = 7_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GpuPart:
+    """Of a GPU from one of its GPU_PARTS to another."""
+
+    start: int = 0
+    end: int = GPU_PARTS
+
+    def of(self, whole: int) -> int:
+        """What it takes of a whole number of anything that the GPU takes."""
+        return whole * self.end // GPU_PARTS - whole * self.start // GPU_PARTS
+
+
+WHOLE_GPU = GpuPart()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartSpans(Sequence[Span]):
+    """What a board counted, as far as it is a part's."""
+
+    whole: Sequence[Span]
+    part: GpuPart
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @overload
+    def __getitem__(self, index: int) -> Span: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Span]: ...
+    def __getitem__(self, index: int | slice) -> Span | Sequence[Span]:
+        return self.whole[index]
+
+
+def drawn_between(measured: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
+    """Energy between neighbouring sorted edges of a board, or a part of one; of a part what it
+    takes of all up to an edge, so that every cut adds up to the same."""
+    if not isinstance(measured, PartSpans):
+        return energy_between(measured, edges)
+    whole = energy_between(measured.whole, edges)
+    metered, estimated = (
+        _growth(measured.part, energies)
+        for energies in ((each.metered_mj for each in whole), (each.estimated_mj for each in whole))
+    )
+    parts = zip(metered, estimated, whole, strict=True)
+    return [EnergySlice(own, guessed, each.covered_us) for own, guessed, each in parts]
+
+
+def _growth(part: GpuPart, energies: Iterable[int]) -> Iterator[int]:
+    upto = (part.of(energy) for energy in accumulate(energies, initial=0))
+    return (later - earlier for earlier, later in pairwise(upto))
+
+
+def share_of_gpu(parts: int) -> Decimal:
+    """So many parts of a GPU as a number of GPUs, to the millionth."""
+    millionths = (parts * 10**6 + GPU_PARTS // 2) // GPU_PARTS
+    return Decimal(millionths).scaleb(-6, EXACT).normalize(EXACT)
+
+
+def parts_of_share(share: Decimal) -> int:
+    """As many parts as a share of a GPU, of six decimals at most, is."""
+    return int(EXACT.multiply(share, Decimal(GPU_PARTS)))

@@ -1,0 +1,188 @@
+"""Several deployments on one GPU: each has its part, and what none has is the asset's idle."""
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ledger.domain.errors import ConflictError
+from ledger.flows.cost.allocate import allocate
+from ledger.flows.reference.enter import enter_asset, enter_deployment
+from ledger.reports.cost.producers import producers_report
+from ledger.reports.metering.coverage import coverage_report
+from ledger.reports.report import ReportScope
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from ledger.wire.inputs import NewAsset, NewDeployment, read_input
+from tests.flows.slow_facts import ASSET, AUTHOR, day, enter_site
+from tests.flows.test_allocate_conservation import RESIDUALS, random_readings
+from tests.support.books import Books, Buyer, Tokens
+from tests.support.one_gpu import GPU, LATER, QUARTER, START, at, lines_of, meters_of, steady
+
+END = START + timedelta(hours=2)
+
+
+def deployment(name: str, **changes: Any) -> NewDeployment:
+    base = {"deployment_id": name, "asset_id": "rack", "model": name, "gpu_uuids": ["GPU-1"]}
+    return read_input(NewDeployment, base | {"valid_from": day(0)} | changes)
+
+
+async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1) -> None:
+    """A GPU at 4 EUR an hour and 100 EUR a MWh, that deployments have these shares of."""
+    end = START + timedelta(hours=hours)
+    await books.entity()
+    await books.customer()
+    await books.facility()
+    await books.pue(START, end, pue="1", host_mw_per_gpu=50_000)
+    await books.tariff([(START, end, "100")])
+    await books.lease(START, end, rate="4", all_in=False)
+    for name, share in shares.items():
+        await books.deployment(
+            *(START, end),
+            deployment_id=name,
+            model=name,
+            gpus=[GPU],
+            instances=[name],
+            gpu_share=share,
+        )
+    await books.readings(GPU, steady(range(0, hours * 3600 + 1, 10)))
+
+
+async def test_each_has_its_share_of_energy_and_cost_and_the_rest_is_idle_of_the_asset(
+    worker: Connection,
+) -> None:
+    books = Books(worker)
+    await shared_gpu(books, {"chat": "0.5", "tts": "0.3"})
+    await books.usage(START, Tokens(output=1), instance="chat", busy=range(900))
+    await allocate(worker, now=LATER)
+    lines = await lines_of(worker, START)
+    assert {
+        name: (line["device_metered_mj"], line["host_mj"], line["gpu_cost"])
+        for name, line in lines.items()
+    } == {
+        "deployment:chat/usage": (180_000_000, 22_500_000, Decimal("0.5")),
+        "deployment:tts/idle": (108_000_000, 13_500_000, Decimal("0.3")),
+        "asset:rack/idle": (72_000_000, 9_000_000, Decimal("0.2")),
+    }
+    assert [row["metered_mj"] for row in await meters_of(worker)] == [360_000_000] * 4
+    found = await worker.fetchrow(RESIDUALS)
+    assert found is not None
+    assert (found["metered"], found["estimated"], found["cost"]) == (0, 0, 0)
+
+
+async def test_gpus_without_a_name_are_shared_by_number(worker: Connection) -> None:
+    books = Books(worker)
+    await books.entity()
+    await books.customer()
+    await books.facility()
+    await books.lease(START, END, gpu_count=3, rate="4")
+    await books.deployment(START, END, deployment_id="a", gpu_count=2, gpu_share="0.7")
+    await books.deployment(START, END, deployment_id="b", model="b", gpu_share="0.25")
+    await allocate(worker, now=LATER)
+    costs = {name: line["gpu_cost"] for name, line in (await lines_of(worker, START)).items()}
+    assert costs == {
+        "deployment:a/idle": Decimal("1.4"),
+        "deployment:b/idle": Decimal("0.25"),
+        "asset:rack/idle": Decimal("1.35"),
+    }
+
+
+async def test_gpu_hours_are_counted_by_share_and_a_meter_once(worker: Connection) -> None:
+    books = Books(worker)
+    await shared_gpu(books, {"chat": "0.5", "tts": "0.3"})
+    await books.usage(START, Tokens(output=1), instance="chat", busy=range(900))
+    await allocate(worker, now=LATER)
+    cut_off = await draw_cut_off(worker, "report")
+    scope = ReportScope(entity_id="factory", since=START, until=at(3600), cut_off=cut_off)
+    told = await producers_report(worker, scope, order="name")
+    hours = {each.name: each.part_windows / 7_000_000 / 4 for each in told.items}
+    assert hours == {"chat": 0.5, "tts": pytest.approx(0.3)}
+    assert {each.name: each.utilisation for each in told.items} == {
+        "chat": Decimal("0.25"),
+        "tts": 0,
+    }
+    covered = await coverage_report(worker, **scope)
+    assert [(row.covered_gpu_s, row.deployed_gpu_s) for row in covered.energy] == [(3600, 3600)] * 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_is_lost_of_gpus_whose_shares_change(worker: Connection, seed: int) -> None:
+    """Whole, shared and left, changed within the day, over gaps and resets."""
+    rng, books = random.Random(seed), Books(worker)
+    gpus = [f"GPU-{n}" for n in range(3)]
+    await books.entity()
+    await books.facility()
+    await books.pue(START, END, pue="1.37", host_mw_per_gpu=37_123)
+    await books.tariff([(START, at(1234), "81.3"), (at(1234), END, "-17.000001")])
+    await books.owned(START, END, gpu_count=4, price="99999.99", life_months=37)
+    for n, gpu in enumerate(gpus):
+        left = 10**6
+        for name in "abc":
+            part = rng.choice((left, rng.randrange(1, left), left // 2))
+            since = START + rng.randrange(4) * QUARTER
+            await books.deployment(
+                since,
+                since + rng.randrange(1, 5) * QUARTER,
+                deployment_id=f"{name}{n}",
+                model=name,
+                gpus=[gpu],
+                instances=[f"{name}{n}"],
+                gpu_share=f"{part / 10**6:.6f}",
+                idle_mw_per_gpu=rng.choice((None, 90_000)),
+            )
+            left -= part
+            if not left:
+                break
+        await random_readings(books, rng, gpu)
+    for _ in range(12):
+        first = rng.randrange(900)
+        await books.usage(
+            START + rng.randrange(8) * QUARTER,
+            Tokens(*(rng.randrange(1000) for _ in range(4))),
+            buyer=Buyer(),
+            instance=f"{rng.choice('abc')}{rng.randrange(3)}",
+            busy=range(first, rng.randrange(first, 900) + 1),
+        )
+    await allocate(worker, now=LATER)
+    found = await worker.fetchrow(RESIDUALS)
+    assert found is not None
+    assert (found["metered"], found["estimated"], found["cost"]) == (0, 0, 0)
+    assert found["energy"] > 0
+    assert (await allocate(worker, now=LATER)).rows_written == 0
+
+
+async def test_shares_of_a_gpu_come_to_one_at_most(worker: Connection) -> None:
+    await enter_site(worker)
+    await enter_deployment(worker, deployment("chat", gpu_share="0.6"), AUTHOR)
+    ending = deployment("tts", gpu_share="0.4", valid_to=day(5))
+    await enter_deployment(worker, ending, AUTHOR)
+    with pytest.raises(ConflictError, match=r"0 of the GPU GPU-1 is left at .*beside chat, tts"):
+        await enter_deployment(worker, deployment("more", gpu_share="0.000001"), AUTHOR)
+    later = deployment("more", gpu_share="0.4", valid_from=day(5))
+    await enter_deployment(worker, later, AUTHOR)
+    with pytest.raises(ConflictError, match="is left"):
+        await enter_deployment(worker, deployment("one", valid_from=day(9)), AUTHOR)
+    assert await worker.fetchval("SELECT count(*) FROM deployment_member") == 3
+
+
+async def test_a_whole_gpu_or_one_of_another_asset_is_not_shared(worker: Connection) -> None:
+    await enter_site(worker)
+    await enter_asset(worker, read_input(NewAsset, ASSET | {"asset_id": "other"}), AUTHOR)
+    await enter_deployment(worker, deployment("chat", gpu_share="0.5"), AUTHOR)
+    await enter_deployment(worker, deployment("whole", gpu_uuids=["GPU-2"]), AUTHOR)
+    with pytest.raises(ConflictError, match="GPU GPU-2 serves deployment whole of asset rack"):
+        await enter_deployment(
+            worker, deployment("part", gpu_share="0.1", gpu_uuids=["GPU-2"]), AUTHOR
+        )
+    with pytest.raises(ConflictError, match="GPU GPU-1 serves deployment chat of asset rack"):
+        await enter_deployment(worker, deployment("far", asset_id="other", gpu_share="0.5"), AUTHOR)
+
+
+async def test_an_asset_has_room_for_parts_of_its_gpus(worker: Connection) -> None:
+    await enter_site(worker)
+    counted = {"gpu_uuids": [], "gpu_share": "0.5"}
+    await enter_deployment(worker, deployment("a", gpu_count=15, **counted), AUTHOR)
+    with pytest.raises(ConflictError, match=r"has 8 GPUs at .*, but 8\.5 would be deployed"):
+        await enter_deployment(worker, deployment("b", gpu_count=2, **counted), AUTHOR)
