@@ -356,7 +356,10 @@ SELECT a.budget_id, a.customer_id, a.run_id AS agent_run_id, a.period_start, a.k
 -- What was held, by time, and how it ended.
 SELECT r.reservation_id, r.customer_id, r.said ->> 'model' AS model, r.said ->> 'agent_id' AS agent_id,
        r.said ->> 'agent_run_id' AS agent_run_id, (r.said ->> 'input_tokens_max')::bigint AS input_tokens_max,
-       (r.said ->> 'output_tokens_max')::bigint AS output_tokens_max, r.reserved_at, r.expires_at,
+       (r.said ->> 'output_tokens_max')::bigint AS output_tokens_max,
+       CASE WHEN r.said ? 'extras_max' THEN coalesce(
+         (SELECT jsonb_object_agg(x.meter, x.quantity)
+            FROM jsonb_to_recordset(r.said -> 'extras_max') AS x (meter text, quantity bigint)), '{}') END AS extras_max, r.reserved_at, r.expires_at,
        coalesce(e.kind, CASE WHEN r.expires_at <= now() THEN 'expired' ELSE 'held' END) AS state,
        coalesce(e.ended_at, CASE WHEN r.expires_at <= now() THEN r.expires_at END) AS ended_at,
        ARRAY[sortable(r.reserved_at), r.customer_id, r.reservation_id] AS sort_key

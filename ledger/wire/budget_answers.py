@@ -59,7 +59,8 @@ class BudgetAlert(ClosedModel):
 
 
 class Reservation(ClosedModel):
-    """What was held, and how it ended; `held` is what of it still is."""
+    """What was held, and how it ended; `held` is what of it still is. `extras_max` is the most of
+    each extra, null where nobody said: then tokens may be of any part."""
 
     reservation_id: str
     customer_id: str
@@ -68,6 +69,7 @@ class Reservation(ClosedModel):
     agent_run_id: str | None
     input_tokens_max: int
     output_tokens_max: int
+    extras_max: dict[str, int] | None
     reserved_at: Moment
     expires_at: Moment
     state: Literal["held", "settled", "released", "expired"]

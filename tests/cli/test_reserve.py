@@ -37,6 +37,22 @@ def test_a_file_is_held_and_what_does_not_fit_is_named(
     assert {row["state"] for row in command.items("list", "reservations")} == {"held", "released"}
 
 
+def test_the_most_of_extras_is_shown(command: CommandLine, tmp_path: Path) -> None:
+    enter(command, tmp_path)
+    path = tmp_path / "asked.csv"
+    said = {"a": "web_search_calls:5;input_audio:1", "b": ""}
+    rows = [f"{name},acme,5,{extras}\n" for name, extras in said.items()]
+    path.write_text(f"{ASKED.strip()},extras_max\n{''.join(rows)}")
+    command("reserve", "hold", path)
+    assert {
+        row["reservation_id"]: row["extras_max"] for row in command.items("list", "reservations")
+    } == {
+        "a": {"web_search_calls": 5, "input_audio": 1},
+        "b": None,
+    }
+    assert "web_search_calls:5" in command("show", "reservations", "a").stdout
+
+
 def test_a_file_of_what_cannot_be_asked_is_refused(command: CommandLine, tmp_path: Path) -> None:
     enter(command, tmp_path)
     path = tmp_path / "asked.csv"

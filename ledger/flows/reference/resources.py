@@ -384,7 +384,10 @@ RESOURCES: Sequence[Resource] = (
         "what was held, and how it ended",
         "reservation_id",
         budget_answers.Reservation,
-        ("customer_id", "model", "agent_run_id", "reserved_at", "expires_at", "state"),
+        (
+            *("customer_id", "model", "agent_run_id", "extras_max"),
+            *("reserved_at", "expires_at", "state"),
+        ),
         seen_by="customers",
     ),
     Resource(
