@@ -360,8 +360,8 @@ async def test_what_was_changed_is_named(books: Books, superuser: Connection, fa
 
 
 def test_every_proof_has_a_fault() -> None:
-    # Whole periods, grants, extras and days without lines are tried with what they prove.
-    elsewhere = {"period", "credit_grant", "extra_delta", THIN_DAY}
+    # Whole periods, grants, extras, months and days without lines are tried with what they prove.
+    elsewhere = {"period", "credit_grant", "extra_delta", "month", THIN_DAY}
     assert {wanted[0] for _, wanted in FAULTS.values()} | elsewhere == {*EVERY}
 
 

@@ -10,17 +10,20 @@ import pytest
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.books.check_books import check_books
-from ledger.flows.books.close_month import ChangedMonth, close_month, reopen_month
+from ledger.flows.books.close_month import ChangedMonth, close_month, read_months, reopen_month
 from ledger.flows.settle import settle
-from ledger.store.connect import connect
+from ledger.reports.books.export import BooksOf, export_file
+from ledger.store.books.balances import find_balances
+from ledger.store.books.check_books import prove
+from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
-from tests.flows.billing import AUTHOR, WINDOW, subscribed
-from tests.support.books import Books, Tokens
+from tests.flows.billing import AUTHOR, DECEMBER, NOVEMBER, WINDOW, subscribed
+from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
 
 LATER = datetime(2024, 3, 5, tzinfo=UTC)
-DECEMBER = datetime(2023, 12, 1, tzinfo=UTC)
 MILLION = Tokens(uncached=1_000_000)
 ENTRY = """INSERT INTO journal_entry (entity_id, kind, natural_key, revision, booked_for,
                                       cut_off_id, batch_seq, description)
@@ -30,6 +33,7 @@ BECAUSE = Author("cli:test", "the meter was wrong", "req-2")
 
 async def closed(connection: Connection, month: str, **how: Any) -> ChangedMonth:
     told: dict[str, Any] = {"entity_id": "factory", "now": LATER, "author": AUTHOR}
+    told["accept"] = ("uninvoiced",)
     return await close_month(connection, month=month, **(told | how))
 
 
@@ -180,3 +184,121 @@ async def test_who_closed_and_why_is_kept(worker: Connection) -> None:
         await reopen_month(
             worker, entity_id="factory", month="2023-11", now=LATER, author=Author("a", " ", "r")
         )
+
+
+async def matters(connection: Connection) -> dict[str, int]:
+    """What is to be done before November closes."""
+    months = await read_months(connection, entity_id="factory", now=LATER)
+    assert months.next == "2023-11"
+    return {each.name: each.count for each in months.matters if each.count}
+
+
+async def test_what_is_to_be_done_is_named_with_how_much_and_may_be_accepted(
+    worker: Connection,
+) -> None:
+    books = await with_november(worker)
+    assert await matters(worker) == {"uninvoiced": 1}
+    await books.usage(WINDOW, Tokens(cache_write=3))
+    unknown = Buyer(customer_id=None, customer_ref="nobody", entity_id=None)
+    await books.usage(WINDOW, MILLION, buyer=unknown)
+    await worker.execute(
+        """INSERT INTO bank_entry
+           VALUES ('b', 'factory', 'a', 'r', $1, 'USD', 1, 'p', 'pa', 'ref', 1)""",
+        WINDOW.date(),
+    )
+    assert await matters(worker) == {
+        "stages": 1,
+        "suspense": 1,
+        "uninvoiced": 1,
+        "bank-entries": 1,
+    }
+    everything = ("suspense", "uninvoiced", "bank-entries", "unpriced")
+    with pytest.raises(ConflictError, match="stages: 1 not past its end: rate"):
+        await closed(worker, "2023-11", accept=everything)
+    with pytest.raises(InvalidInputError, match="'stages' cannot be accepted"):
+        await closed(worker, "2023-11", accept=("stages",))
+    await settle(worker, now=LATER)
+    with pytest.raises(ConflictError, match="suspense: 1 names"):
+        await closed(worker, "2023-11", accept=("uninvoiced",))
+    await closed(worker, "2023-11", accept=everything)
+    kept = await worker.fetchval("SELECT accepted FROM month_state")
+    assert kept == dict.fromkeys(everything, 1)
+
+
+async def test_an_invoice_that_went_out_leaves_nothing_to_do(worker: Connection) -> None:
+    await with_november(worker)
+    await issue_invoice(
+        worker,
+        subscription_id="sub-acme",
+        moment=WINDOW,
+        now=LATER,
+        author=AUTHOR,
+    )
+    assert await matters(worker) == {}
+    await closed(worker, "2023-11", accept=())
+
+
+FAULTS = {
+    "lines": "UPDATE posting SET model = 'another' WHERE account = '4000'",
+    "gone": "DELETE FROM posting WHERE account IN ('4000', '1150')",
+    "month before": "UPDATE month_state SET previous = sha256('x') WHERE month = '2023-12-01'",
+    "seal": "UPDATE month_state SET seal = sha256('x') WHERE month = '2023-12-01'",
+    "came": """INSERT INTO journal_entry (entity_id, kind, natural_key, revision, booked_for,
+                                          cut_off_id, batch_seq, description)
+               SELECT entity_id, kind, natural_key, 9, booked_for, cut_off_id, batch_seq, 'x'
+                 FROM journal_entry LIMIT 1;
+               INSERT INTO posting (entry_id, line_no, account, amount, currency)
+               SELECT max(entry_id), n, '6000', 3 - 2 * n, 'USD'
+                 FROM journal_entry, generate_series(1, 2) n GROUP BY n""",
+}
+
+
+async def test_check_proves_seals_and_names_what_differs(
+    worker: Connection, superuser: Connection
+) -> None:
+    await with_november(worker)
+    await closed(worker, "2023-11")
+    await reopened(worker, "2023-11")
+    await closed(worker, "2023-11")
+    await closed(worker, "2023-12")
+    assert (await check_books(worker)).proofs["month"] == 0
+    for fault, sql in FAULTS.items():
+        away = superuser.transaction()
+        await away.start()
+        await superuser.execute(sql)
+        proof = await prove(superuser, "month", most=9)
+        assert proof.differing, fault
+        places = {one.where for one in proof.first}
+        assert places <= {"factory 2023-11", "factory 2023-12"}, fault
+        await away.rollback()
+
+
+async def test_what_is_read_of_a_closed_month_is_the_same_for_ever(
+    worker: Connection,
+) -> None:
+    books = await with_november(worker)
+    await closed(worker, "2023-11")
+    before = await exported(worker)
+    for _ in range(2):
+        await books.usage(WINDOW, MILLION)
+        await settle(worker, now=LATER)
+        assert await exported(worker) == before
+
+
+async def exported(connection: Connection) -> list[object]:
+    """Every form of November's journal, and its balances."""
+    cut_off = await draw_cut_off(connection, "test")
+    books = BooksOf("factory", NOVEMBER, DECEMBER, cut_off)
+    forms: list[object] = [
+        b"".join([part async for part in export_file(connection, name, books)])
+        for name in ("journal_lines", "beancount", "hledger")
+    ]
+    balances = await find_balances(
+        connection,
+        entity_id="factory",
+        since=NOVEMBER,
+        until=DECEMBER,
+        batch_seq=cut_off.batch_seq,
+    )
+    assert balances
+    return [*forms, balances]

@@ -41,6 +41,7 @@ SAYS = {
     "control": "control accounts and their sub-ledgers",
     "journal_entry": "entries that sum to zero",
     "carried_balance": "balances and postings",
+    "month": "closed months and the journal",
     "posting": "receivables by customer",
     "invoice": "invoices and lines",
     "invoice_line": "lines and prices",

@@ -56,6 +56,40 @@ class JournalDigest:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """Something to be done before a month closes: how much of it, and what to do; what must not
+    wait cannot be accepted."""
+
+    name: str
+    count: int
+    about: str
+    to_do: str
+    must: bool = False
+
+
+def check_done(matters: Iterable[Matter], accepted: Iterable[str]) -> dict[str, int]:
+    """How much of each matter is left that somebody accepts by name; ConflictError names others.
+
+    InvalidInputError where a name is none, or may not be accepted.
+    """
+    known = {matter.name: matter for matter in matters}
+    for name in accepted:
+        if name not in known or known[name].must:
+            may = ", ".join(each.name for each in known.values() if not each.must)
+            raise InvalidInputError(f"{name!r} cannot be accepted.", f"One of: {may}.", "accept")
+    left = {name: matter for name, matter in known.items() if matter.count}
+    undone = [matter for name, matter in left.items() if name not in set(accepted)]
+    if undone:
+        said = "; ".join(f"{each.name}: {each.count} {each.about}" for each in undone)
+        raise ConflictError(
+            f"Before it closes something is to be done: {said}.",
+            " ".join(each.to_do for each in undone),
+            undone[0].name,
+        )
+    return {name: matter.count for name, matter in left.items()}
+
+
 def read_month(name: str) -> date:
     """The first day of a month that is named as 2026-08."""
     said = _NAME.fullmatch(name)
@@ -79,6 +113,17 @@ def month_after(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
+def next_month(states: Iterable[MonthState], first: date | None) -> date | None:
+    """The month that closes next; None where any may, as nothing is booked."""
+    last = _last_closed(states)
+    return first if last is None else month_after(last.month)
+
+
+def month_period(month: date, zone_name: str) -> Period:
+    """From when to when a month is, in its zone."""
+    return Period(midnight(month, zone_name), midnight(month_after(month), zone_name))
+
+
 def closing(
     month: date, states: Sequence[MonthState], *, soft: bool, first: date | None, zone_name: str
 ) -> MonthChange:
@@ -89,7 +134,7 @@ def closing(
     known = _of(month, states)
     if known is not None and known.state == State.CLOSED:
         raise ConflictError(f"{name_of(month)} is closed already.", "It can be opened again.")
-    due = _due(states, first)
+    due = next_month(states, first)
     if due is not None and month != due:
         raise ConflictError(
             f"{name_of(month)} is not next: {name_of(due)} is.", f"Close {name_of(due)} first."
@@ -132,8 +177,7 @@ def seal_of(
 
 def _change(month: date, state: State, known: MonthState | None, zone_name: str) -> MonthChange:
     number = 1 if known is None else known.change_no + 1
-    period = Period(midnight(month, zone_name), midnight(month_after(month), zone_name))
-    return MonthChange(month, period, state, number)
+    return MonthChange(month, month_period(month, zone_name), state, number)
 
 
 def _of(month: date, states: Iterable[MonthState]) -> MonthState | None:
@@ -143,9 +187,3 @@ def _of(month: date, states: Iterable[MonthState]) -> MonthState | None:
 def _last_closed(states: Iterable[MonthState]) -> MonthState | None:
     closed = [each for each in states if each.state == State.CLOSED]
     return max(closed, key=lambda each: each.month, default=None)
-
-
-def _due(states: Iterable[MonthState], first: date | None) -> date | None:
-    """The month that closes next; None where any may, as nothing is booked."""
-    last = _last_closed(states)
-    return first if last is None else month_after(last.month)

@@ -33,6 +33,7 @@ PROOFS: Mapping[str, str] = {
     "control": "find_wrong_controls",
     "journal_entry": "find_unbalanced",
     "carried_balance": "find_wrong_carried",
+    "month": "find_wrong_months",
     "posting": "find_without_customer",
     "invoice": "find_wrong_invoices",
     "invoice_line": "find_wrong_lines",

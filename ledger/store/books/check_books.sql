@@ -860,3 +860,44 @@ SELECT count(*) FILTER (WHERE u.customer_id IS NULL) AS suspense,
   LEFT JOIN entity e USING (entity_id)
   LEFT JOIN waiting w ON w.customer_id = u.customer_id AND w.usage_key_id = u.usage_key_id
                      AND w.day = (u.window_start AT TIME ZONE e.zone)::date;
+
+-- name: find_wrong_months
+-- Closed months against the journal: the lines that were there when each closed, and none that came while it stays so,
+-- and its seal over them and over the month before; journal_entry (entity_id, booked_for).
+WITH closed AS (
+  SELECT m.*, NOT EXISTS (SELECT FROM month_state n WHERE n.entity_id = m.entity_id AND n.month = m.month
+                                                      AND n.change_no > m.change_no) AS stands,
+         coalesce((SELECT b.seal FROM month_state b
+                    WHERE b.entity_id = m.entity_id AND b.month = (m.month - interval '1 month')::date
+                      AND b.state = 'closed' AND b.batch_seq < m.batch_seq ORDER BY b.change_no DESC LIMIT 1),
+                  decode(repeat('00', 32), 'hex')) AS before
+    FROM month_state m WHERE m.state = 'closed'
+), booked AS (
+  SELECT c.entity_id, c.month, c.change_no, count(l) AS lines,
+         sha256(coalesce(string_agg(sha256(l.said), ''::bytea
+                                    ORDER BY l.booked_for, l.natural_key COLLATE "C", l.revision, l.line_no), '')) AS digest
+    FROM closed c
+    LEFT JOIN LATERAL (
+      SELECT e.booked_for, e.natural_key, e.revision, p.line_no,
+             record_send(ROW(e.booked_for, e.corrects, e.kind, e.natural_key, e.revision, e.description, p.line_no,
+                             p.account, trim_scale(p.amount::numeric), p.currency::text, p.customer_id, p.dimension,
+                             p.tier, p.model)) AS said
+        FROM journal_entry e JOIN posting p USING (entry_id)
+       WHERE e.entity_id = c.entity_id AND e.booked_for >= c.since AND e.booked_for < c.until
+         AND (c.stands OR e.entry_id <= c.until_entry_id)) l ON true
+   GROUP BY 1, 2, 3
+), wrong AS (
+  SELECT c.entity_id, c.month, c.since, n.name, n.expected, n.stored
+    FROM closed c JOIN booked b USING (entity_id, month, change_no)
+   CROSS JOIN LATERAL (VALUES
+     ('lines', c.lines::text, b.lines::text),
+     ('journal', encode(c.lines_digest, 'hex'), encode(b.digest, 'hex')),
+     ('month before', encode(c.before, 'hex'), encode(c.previous, 'hex')),
+     ('seal', encode(sha256(c.previous || convert_to(concat(c.entity_id, ' ', to_char(c.month, 'YYYY-MM'), ' ', c.lines, ' '),
+                                                     'UTF8') || c.lines_digest), 'hex'), encode(c.seal, 'hex')))
+     AS n (name, expected, stored)
+   WHERE n.expected <> n.stored
+)
+SELECT concat_ws(' ', entity_id, to_char(month, 'YYYY-MM')) AS place, since AS window_start, name, expected, stored,
+       count(*) OVER () AS differing
+  FROM wrong ORDER BY 2, 1, 3 LIMIT :most;

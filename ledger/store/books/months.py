@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 
 from ledger.domain.author import Author
 from ledger.domain.books.close import JournalDigest, MonthChange, MonthState
@@ -24,13 +25,46 @@ class MonthSeal:
 
 @dataclass(frozen=True, slots=True)
 class NewState:
-    """A change of a month as it is kept: `accepted` says what was not done, and why."""
+    """A change of a month as it is kept: `accepted` says how much was not done of what."""
 
     entity_id: str
     change: MonthChange
     changed_at: datetime
     sealed: MonthSeal | None
-    accepted: Mapping[str, str]
+    accepted: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChange:
+    """A change of a month as it was kept: who made it, when and why."""
+
+    entity_id: str
+    month: str
+    change_no: int
+    state: str
+    changed_at: datetime
+    actor: str
+    reason: str
+    lines: int | None
+    seal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unbilled:
+    """A subscription with charges that no invoice bills, from which day on, and its periods."""
+
+    subscription_id: str
+    first_day: datetime
+    anchor_day: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unallocated:
+    """What stands on the account of what nothing explains."""
+
+    currency: str
+    amount: Decimal
 
 
 async def lock_months(connection: Connection, entity_id: str) -> None:
@@ -84,4 +118,50 @@ async def insert_state(
         lines_digest=sealed.lines.digest if sealed else None,
         previous=sealed.previous if sealed else None,
         seal=sealed.seal if sealed else None,
+    )
+
+
+async def list_changes(connection: Reader, entity_id: str | None) -> list[KeptChange]:
+    """Every change of months of an entity, or of all, in order."""
+    return await MONTHS["list_changes"].values(connection, KeptChange, entity_id=entity_id)
+
+
+async def find_stages_behind(
+    connection: Connection, entity_id: str, period: Period, ran_to: Mapping[str, int]
+) -> list[str]:
+    """Which stages have something of a period to do, each of which ran to a place in the order."""
+    rows = await MONTHS["find_stages_behind"].rows(
+        connection,
+        entity_id=entity_id,
+        since=period.start,
+        until=period.end,
+        **{f"{stage}_seq": batch_seq for stage, batch_seq in ran_to.items()},
+    )
+    return [row["stage"] for row in rows]
+
+
+async def count_unpriced(connection: Connection, entity_id: str, period: Period) -> int:
+    """How many kinds of usage of a period wait for a price."""
+    given = {"entity_id": entity_id, "since": period.start, "until": period.end}
+    return int(await MONTHS["count_unpriced"].value(connection, **given))
+
+
+async def list_unbilled(connection: Connection, entity_id: str, period: Period) -> list[Unbilled]:
+    """Subscriptions with charges of a period that no invoice bills."""
+    given = {"entity_id": entity_id, "since": period.start, "until": period.end}
+    return await MONTHS["list_unbilled"].values(connection, Unbilled, **given)
+
+
+async def count_bank_entries(connection: Connection, entity_id: str, before: date) -> int:
+    """Entries of banks before a day that wait for a person."""
+    given = {"entity_id": entity_id, "before": before}
+    return int(await MONTHS["count_bank_entries"].value(connection, **given))
+
+
+async def list_unallocated(
+    connection: Connection, entity_id: str, until: datetime
+) -> list[Unallocated]:
+    """What stands on account 5900 before a moment, by currency."""
+    return await MONTHS["list_unallocated"].values(
+        connection, Unallocated, entity_id=entity_id, until=until
     )

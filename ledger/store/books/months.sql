@@ -32,3 +32,64 @@ INSERT INTO month_state (entity_id, month, change_no, state, since, until, accep
 VALUES (:entity_id, :month, :change_no, :state, :since, :until, :accepted::jsonb, :reason, :actor, :request_id,
         :changed_at, :cut_off_id, :batch_seq, :until_entry_id::bigint, :lines::bigint, :lines_digest::bytea,
         :previous::bytea, :seal::bytea);
+
+-- name: find_stages_behind
+-- Stages that something of a month has come for since they ran last: usage of customers, charges, cost lines;
+-- usage_delta, charge_day and cost_allocation by batch_seq.
+SELECT s.stage FROM (VALUES
+  ('allocate', :allocate_seq > 0 AND EXISTS (
+    SELECT FROM usage_delta d JOIN customer c USING (customer_id)
+     WHERE c.entity_id = :entity_id AND d.window_start >= :since AND d.window_start < :until AND d.batch_seq > :allocate_seq)),
+  ('rate', EXISTS (
+    SELECT FROM usage_delta d JOIN customer c USING (customer_id)
+     WHERE c.entity_id = :entity_id AND d.window_start >= :since AND d.window_start < :until AND d.batch_seq > :rate_seq)),
+  ('book_revenue', EXISTS (
+    SELECT FROM charge_day d WHERE d.entity_id = :entity_id AND d.day_start >= :since AND d.day_start < :until
+                               AND d.batch_seq > :book_revenue_seq)),
+  ('book_cost', EXISTS (
+    SELECT FROM cost_allocation a WHERE a.entity_id = :entity_id AND a.window_start >= :since AND a.window_start < :until
+                                    AND a.batch_seq > :book_cost_seq))) AS s (stage, is_behind)
+ WHERE s.is_behind;
+
+-- name: count_unpriced
+-- How many kinds of usage of a month wait for a price: by customer, model, tier and meter; charge (entity_id, day_start).
+SELECT count(*) FROM (
+  SELECT c.customer_id, k.model, k.tier, c.meter FROM charge c JOIN usage_key k USING (usage_key_id)
+   WHERE c.entity_id = :entity_id AND c.day_start >= :since AND c.day_start < :until AND c.unpriced IS NOT NULL
+   GROUP BY 1, 2, 3, 4 HAVING sum(c.quantity) <> 0) w;
+
+-- name: list_unbilled
+-- Subscriptions with charges of a month that no invoice bills that stands, and the first such day; charge (entity_id,
+-- day_start), invoice (subscription_id, period).
+SELECT s.subscription_id, b.first_day, s.anchor_day, s.zone
+  FROM (SELECT c.subscription_id, min(c.day_start) AS first_day
+          FROM (SELECT d.subscription_id, d.day_start FROM charge d
+                 WHERE d.entity_id = :entity_id AND d.day_start >= :since AND d.day_start < :until
+                   AND d.subscription_id IS NOT NULL GROUP BY 1, 2 HAVING sum(d.amount) <> 0) c
+         WHERE NOT EXISTS (SELECT FROM invoice i WHERE i.subscription_id = c.subscription_id
+                                                   AND i.period @> c.day_start AND NOT is_void(i.invoice_id))
+         GROUP BY 1) b
+ CROSS JOIN LATERAL (SELECT n.* FROM subscription n
+                      WHERE n.subscription_id = b.subscription_id AND upper_inf(n.recorded) AND n.valid @> b.first_day
+                      ORDER BY n.valid LIMIT 1) s
+ ORDER BY 1;
+
+-- name: count_bank_entries
+-- Entries of banks up to a day that nobody matched with a payment or let go; bank_entry_outcome (entry_id, outcome_id).
+SELECT count(*) FROM bank_entry e
+ WHERE e.entity_id = :entity_id AND e.booked_on < :before
+   AND coalesce((SELECT o.kind FROM bank_entry_outcome o WHERE o.entry_id = e.entry_id
+                  ORDER BY o.outcome_id DESC LIMIT 1), 'waiting') = 'waiting';
+
+-- name: list_unallocated
+-- What stands on account 5900 before a moment, by currency; posting (account, entry_id).
+SELECT p.currency::text AS currency, sum(p.amount) AS amount FROM posting p JOIN journal_entry e USING (entry_id)
+ WHERE p.account = '5900' AND e.entity_id = :entity_id AND e.booked_for < :until
+ GROUP BY 1 HAVING sum(p.amount) <> 0 ORDER BY 1;
+
+-- name: list_changes
+-- Every change of months of an entity, or (NULL) of all, in order; primary key.
+SELECT s.entity_id, to_char(s.month, 'YYYY-MM') AS month, s.change_no, s.state, s.changed_at, s.actor, s.reason, s.lines,
+       encode(s.seal, 'hex') AS seal
+  FROM month_state s WHERE :entity_id::text IS NULL OR s.entity_id = :entity_id
+ ORDER BY s.entity_id, s.month, s.change_no;
