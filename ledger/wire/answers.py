@@ -185,6 +185,7 @@ class Deployment(Dated):
     slot_s: int
     instance_gpus: dict[str, list[str]]
     gpu_share: Number
+    mig_slices: list[str]
 
 
 class WeightTerms(ClosedModel):

@@ -104,6 +104,7 @@ class ServingDeployment(ClosedModel):
     slot_s: int
     instance_gpus: dict[str, list[str]]
     gpu_parts: int
+    mig_slices: list[str]
     weight_set_id: str | None
     weight_source: str
 

@@ -115,7 +115,7 @@ class NewAsset(DatedInput):
     is capital recovery, or declines by so much of what is left.
 
     An `all_in` lease pays for its power, so no tariff and no energy are asked for. `gpu_type` is
-    what GPUs are ranked by, such as H200.
+    what GPUs are ranked by, and says which slices of MIG they have, such as H200.
     """
 
     asset_id: Identifier
@@ -189,9 +189,9 @@ class NewDeployment(DatedInput):
 
     Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
     of its model that names no known one. `instance_gpus` says which of the GPUs an instance runs
-    on: what these draw is for what ran there. Of each GPU the deployment has `gpu_share`; others
-    may have the rest. At rest a GPU draws `idle_mw_per_gpu`, as it was measured; what ran is
-    weighed in slots of `slot_s` seconds.
+    on: what these draw is for what ran there. Of each GPU the deployment has `gpu_share`, or its
+    `mig_slices`; others may have the rest. At rest a GPU draws `idle_mw_per_gpu`, as it was
+    measured; what ran is weighed in slots of `slot_s` seconds.
     """
 
     deployment_id: Identifier
@@ -206,6 +206,7 @@ class NewDeployment(DatedInput):
     slot_s: SlotSeconds = SLOT_SECONDS
     instance_gpus: Annotated[dict[Label, Names], Field(default_factory=dict, max_length=VALUES_MAX)]
     gpu_share: GpuShare = Decimal(1)
+    mig_slices: Names = ()
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:
@@ -218,6 +219,12 @@ class NewDeployment(DatedInput):
             names = getattr(self, field)
             if len(set(names)) != len(names):
                 raise problem_at(field, "a name twice", "send each name once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        if self.mig_slices and self.gpu_share != 1:
+            raise problem_at("gpu_share", self.gpu_share, "leave it out with mig_slices")
         return self
 
     @model_validator(mode="after")

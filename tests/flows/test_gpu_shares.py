@@ -3,11 +3,12 @@
 import random
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from ledger.domain.errors import ConflictError
+from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.reference.enter import enter_asset, enter_deployment
 from ledger.reports.cost.producers import producers_report
@@ -29,6 +30,10 @@ def deployment(name: str, **changes: Any) -> NewDeployment:
     return read_input(NewDeployment, base | {"valid_from": day(0)} | changes)
 
 
+def parts_of(share: str) -> int:
+    return int(Fraction(share) * 7_000_000)
+
+
 async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1) -> None:
     """A GPU at 4 EUR an hour and 100 EUR a MWh, that deployments have these shares of."""
     end = START + timedelta(hours=hours)
@@ -45,7 +50,7 @@ async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1) ->
             model=name,
             gpus=[GPU],
             instances=[name],
-            gpu_share=share,
+            gpu_parts=parts_of(share),
         )
     await books.readings(GPU, steady(range(0, hours * 3600 + 1, 10)))
 
@@ -78,8 +83,8 @@ async def test_gpus_without_a_name_are_shared_by_number(worker: Connection) -> N
     await books.customer()
     await books.facility()
     await books.lease(START, END, gpu_count=3, rate="4")
-    await books.deployment(START, END, deployment_id="a", gpu_count=2, gpu_share="0.7")
-    await books.deployment(START, END, deployment_id="b", model="b", gpu_share="0.25")
+    await books.deployment(START, END, deployment_id="a", gpu_count=2, gpu_parts=4_900_000)
+    await books.deployment(START, END, deployment_id="b", model="b", gpu_parts=1_750_000)
     await allocate(worker, now=LATER)
     costs = {name: line["gpu_cost"] for name, line in (await lines_of(worker, START)).items()}
     assert costs == {
@@ -129,7 +134,7 @@ async def test_nothing_is_lost_of_gpus_whose_shares_change(worker: Connection, s
                 model=name,
                 gpus=[gpu],
                 instances=[f"{name}{n}"],
-                gpu_share=f"{part / 10**6:.6f}",
+                gpu_parts=7 * part,
                 idle_mw_per_gpu=rng.choice((None, 90_000)),
             )
             left -= part
@@ -186,3 +191,81 @@ async def test_an_asset_has_room_for_parts_of_its_gpus(worker: Connection) -> No
     await enter_deployment(worker, deployment("a", gpu_count=15, **counted), AUTHOR)
     with pytest.raises(ConflictError, match=r"has 8 GPUs at .*, but 8\.5 would be deployed"):
         await enter_deployment(worker, deployment("b", gpu_count=2, **counted), AUTHOR)
+
+
+H100 = ASSET | {"asset_id": "hopper", "gpu_type": "NVIDIA H100 80GB HBM3"}
+
+
+def sliced(name: str, *slices: str, **changes: Any) -> NewDeployment:
+    return deployment(name, **{"asset_id": "hopper", "mig_slices": slices} | changes)
+
+
+async def test_slices_of_mig_are_parts_by_their_compute(worker: Connection) -> None:
+    await enter_site(worker)
+    await enter_asset(worker, read_input(NewAsset, H100), AUTHOR)
+    await enter_deployment(worker, sliced("small", "1g.10gb"), AUTHOR)
+    await enter_deployment(worker, sliced("big", "3g.40gb", "2g.20gb"), AUTHOR)
+    counted = sliced("many", "1g.10gb+me", gpu_uuids=[], gpu_count=7)
+    await enter_deployment(worker, counted, AUTHOR)
+    parts = await worker.fetch("SELECT deployment_id, gpu_parts FROM deployment ORDER BY 1")
+    assert [tuple(row) for row in parts] == [
+        ("big", 5_000_000),
+        ("many", 1_000_000),
+        ("small", 1_000_000),
+    ]
+    assert await worker.fetchval(
+        "SELECT gpu_share FROM (SELECT trim_scale(round(gpu_parts / 7000000.0, 6)) AS gpu_share"
+        " FROM deployment WHERE deployment_id = 'small') d"
+    ) == Decimal("0.142857")
+
+
+@pytest.mark.parametrize(
+    ("slices", "gpu_type", "message"),
+    [
+        (["1g.5gb"], "NVIDIA H100 80GB HBM3", "has no slice 1g.5gb. Send some of 1g.10gb, 1g.20gb"),
+        (["1c.3g.40gb"], "NVIDIA H100 80GB HBM3", "has no slice 1c.3g.40gb"),
+        (["4g.40gb", "4g.40gb"], "H100", "more than a GPU of type 'H100', which has 7 slices"),
+        (["1g.20gb"] * 5, "H100", "and 8 of memory"),
+        (["1g.10gb"], "NVIDIA L40S", "'NVIDIA L40S' are not known to have MIG"),
+        (["1g.10gb"], "A100", r"not known to have MIG.*80GB"),
+        (["1g.10gb"], None, "their asset says no gpu_type"),
+    ],
+)
+async def test_slices_that_a_gpu_does_not_have_are_refused(
+    worker: Connection, slices: list[str], gpu_type: str | None, message: str
+) -> None:
+    await enter_site(worker)
+    await enter_asset(worker, read_input(NewAsset, H100 | {"gpu_type": gpu_type}), AUTHOR)
+    with pytest.raises(InvalidInputError, match=message):
+        await enter_deployment(worker, sliced("small", *slices), AUTHOR)
+
+
+async def test_slices_together_are_no_more_than_the_gpu(worker: Connection) -> None:
+    await enter_site(worker)
+    await enter_asset(worker, read_input(NewAsset, H100), AUTHOR)
+    for name in ("a", "b"):
+        await enter_deployment(worker, sliced(name, "3g.40gb"), AUTHOR)
+    # A seventh of the compute is left, and no memory.
+    with pytest.raises(ConflictError, match="would have 9 of its 8 memory slices"):
+        await enter_deployment(worker, sliced("c", "1g.10gb"), AUTHOR)
+    with pytest.raises(ConflictError, match=r"is left at .*, and 0\.285714 would be deployed"):
+        await enter_deployment(worker, sliced("c", "2g.20gb"), AUTHOR)
+    part = deployment("c", asset_id="hopper", gpu_share="0.1")
+    with pytest.raises(ConflictError, match="GPU-1 is cut into slices for deployment a"):
+        await enter_deployment(worker, part, AUTHOR)
+    part = deployment("c", asset_id="hopper", gpu_share="0.1", gpu_uuids=["GPU-2"])
+    await enter_deployment(worker, part, AUTHOR)
+    with pytest.raises(ConflictError, match="GPU-2 is not cut: a share of it is of deployment c"):
+        await enter_deployment(worker, sliced("d", "1g.10gb", gpu_uuids=["GPU-2"]), AUTHOR)
+
+
+async def test_a_slice_has_a_seventh_and_what_is_not_sliced_is_idle(worker: Connection) -> None:
+    """Seven slices have seven equal parts of each meter, to the millijoule."""
+    books = Books(worker)
+    sevenths = dict.fromkeys("abcdef", "1/7")
+    await shared_gpu(books, sevenths)
+    await allocate(worker, now=LATER)
+    lines = await lines_of(worker, START)
+    drawn = [lines[f"deployment:{name}/idle"]["device_metered_mj"] for name in sevenths]
+    assert sum(drawn) + lines["asset:rack/idle"]["device_metered_mj"] == 360_000_000
+    assert {*drawn} <= {51_428_571, 51_428_572}

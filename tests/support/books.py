@@ -206,7 +206,7 @@ class Books:
         weights: Weights = DECLARED,
         idle_mw_per_gpu: int | None = None,
         instance_gpus: Mapping[str, Sequence[str]] = NO_GPUS,
-        gpu_share: str = "1",
+        gpu_parts: int = 7_000_000,
     ) -> None:
         await self._store(
             """WITH d AS (
@@ -225,7 +225,7 @@ class Books:
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
                 *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu),
-                *(dict(instance_gpus), int(Decimal(gpu_share) * 7_000_000), since, until),
+                *(dict(instance_gpus), gpu_parts, since, until),
             ),
         )
 

@@ -68,6 +68,15 @@ LEASED = ASSET | {"terms": "lease", "gpu_hour_rate": "2"}
         (NewDeployment, DEPLOYMENT, {"gpu_uuids": ["a"]}, "gpu_count: found 2; send 1"),
         (NewDeployment, DEPLOYMENT, {"gpu_uuids": ["a", "a"]}, "send each name once"),
         (NewDeployment, DEPLOYMENT, {"gpu_count": None}, "or name the GPUs"),
+        (NewDeployment, DEPLOYMENT, {"gpu_share": "0"}, "a part above 0, up to 1"),
+        (NewDeployment, DEPLOYMENT, {"gpu_share": "1.5"}, "a part above 0, up to 1"),
+        (NewDeployment, DEPLOYMENT, {"gpu_share": "0.1234567"}, "at most 6 decimal places"),
+        (
+            NewDeployment,
+            DEPLOYMENT,
+            {"gpu_share": "0.5", "mig_slices": ["1g.10gb"]},
+            "leave it out with mig_slices",
+        ),
         (NewDeployment, DEPLOYMENT, {"gpu_count": True}, "gpu_count: found True"),
         (NewDeployment, PAIR, {"instance_gpus": {"c": ["x"]}}, "instance_gpus: found c"),
         (NewDeployment, PAIR, {"instance_gpus": {"a": ["z"]}}, "instance_gpus: found z"),
@@ -161,6 +170,16 @@ def test_which_gpus_an_instance_runs_on_is_a_cell() -> None:
             read_texts(NewDeployment, cells | {"instance_gpus": text})
 
 
+def test_which_part_of_gpus_a_deployment_has_is_a_cell() -> None:
+    cells = {
+        **{"deployment_id": "d", "asset_id": "a", "model": "m", "gpu_uuids": "GPU-1"},
+        "valid_from": "2024-01-01T00:00:00Z",
+    }
+    assert read_texts(NewDeployment, cells | {"gpu_share": "0.25"}).gpu_share == Decimal("0.25")
+    cut = read_texts(NewDeployment, cells | {"mig_slices": "3g.40gb; 2g.20gb"})
+    assert cut.mig_slices == ("3g.40gb", "2g.20gb")
+
+
 def test_a_tariff_needs_a_price() -> None:
     with pytest.raises(InputError):
         read_input(NewTariffPrices, {"tariff_id": "t", "prices": []})
@@ -168,7 +187,8 @@ def test_a_tariff_needs_a_price() -> None:
 
 def test_what_the_documents_show_of_cost_can_be_entered() -> None:
     texts = re.findall(r"```json\n(.*?)```", (DOCS / "cost.md").read_text(), re.DOTALL)
-    deployment, policy = (json.loads(text) for text in texts)
+    deployment, shared, policy = (json.loads(text) for text in texts)
+    assert read_input(NewDeployment, shared).gpu_share == Decimal("0.25")
     said = read_input(NewDeployment, deployment)
     assert (said.weights.step, said.idle_mw_per_gpu, said.slot_s) == (27_430_000, 110_000, 15)
     assert read_input(NewIdlePolicy, policy).scope == f"deployment:{said.deployment_id}"

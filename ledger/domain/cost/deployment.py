@@ -29,7 +29,8 @@ class Deployment:
     The weights say how much of what a slot of `slot_s` seconds used each kind of token takes, as
     `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
     GPU draws `idle_mw_per_gpu`; None is unknown. `instance_gpus` are those of its GPUs of which it
-    is known by which instance they serve. Of each GPU it has `gpu_parts` of GPU_PARTS.
+    is known by which instance they serve. Of each GPU it has `gpu_parts` of GPU_PARTS,
+    which `mig_slices` are where it is cut by MIG.
     """
 
     deployment_id: str
@@ -55,6 +56,7 @@ class Deployment:
     weight_source: str = "declared"
     instance_gpus: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     gpu_parts: int = GPU_PARTS
+    mig_slices: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Weights:
@@ -72,7 +74,7 @@ class Deployment:
     @property
     def shares_gpus(self) -> bool:
         """Whether others may have a part of its GPUs: no meter tells what it took alone."""
-        return self.gpu_parts < GPU_PARTS
+        return self.gpu_parts < GPU_PARTS or bool(self.mig_slices)
 
     @property
     def scope(self) -> str:

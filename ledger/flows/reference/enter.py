@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any, Protocol, TypeAlias
 
 from ledger.domain.author import Author
-from ledger.domain.energy.gpu_part import parts_of_share
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import check_currency
 from ledger.domain.pricing.hours import read_hours
@@ -28,7 +27,7 @@ from ledger.flows.reference.enter_checks import (
     find_fresh_rates,
     pairs,
 )
-from ledger.flows.reference.gpu_checks import check_capacity, check_members
+from ledger.flows.reference.gpu_checks import check_capacity, check_members, wanted_of
 from ledger.flows.reference.supersede import describe_period, keep_write, write_dated, writing
 from ledger.flows.reference.time_of_use import spelled_out
 from ledger.store import parties
@@ -151,8 +150,9 @@ async def enter_deployment(
         if not assets:
             period = describe_period(new.valid_from, new.valid_to)
             raise NotFoundError(f"There is no asset {new.asset_id} {period}.", "Enter it first.")
-        await check_members(connection, new)
-        values = _deployment_values(new, assets[0].values["entity_id"])
+        wanted = wanted_of(new, assets)
+        await check_members(connection, new, wanted)
+        values = _deployment_values(new, assets[0].values["entity_id"], wanted.parts)
         written = await write_dated(
             connection, cost_inputs.DEPLOYMENTS, values, valid=new, replace=replace
         )
@@ -337,7 +337,7 @@ async def _write_tariff_prices(
     await _keep(connection, author, batch_seq, "tariff prices", tariff.tariff_id, detail)
 
 
-def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
+def _deployment_values(new: NewDeployment, entity_id: str, gpu_parts: int) -> dict[str, Any]:
     return {
         "deployment_id": new.deployment_id,
         "entity_id": entity_id,
@@ -350,7 +350,8 @@ def _deployment_values(new: NewDeployment, entity_id: str) -> dict[str, Any]:
         "idle_mw_per_gpu": new.idle_mw_per_gpu,
         "slot_s": new.slot_s,
         "instance_gpus": {name: list(gpus) for name, gpus in new.instance_gpus.items()},
-        "gpu_parts": parts_of_share(new.gpu_share),
+        "gpu_parts": gpu_parts,
+        "mig_slices": list(new.mig_slices),
         **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
     }
 

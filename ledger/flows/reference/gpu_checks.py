@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ledger.domain.energy.capacity import GpuShare, find_shortage
 from ledger.domain.energy.gpu_part import GPU_PARTS, parts_of_share, share_of_gpu
+from ledger.domain.energy.mig import MigGpu, check_slices
 from ledger.domain.errors import ConflictError
 from ledger.flows.reference.supersede import describe_period, short_time
 from ledger.store.cost import cost_inputs
@@ -13,7 +15,24 @@ from ledger.store.queries import Connection
 from ledger.wire.inputs import DatedInput, NewDeployment
 
 
-async def check_members(connection: Connection, new: NewDeployment) -> None:
+@dataclass(frozen=True, slots=True)
+class WantedPart:
+    """What a deployment asks for of each of its GPUs, and how these are cut where they are."""
+
+    parts: int
+    mig: MigGpu | None = None
+
+
+def wanted_of(new: NewDeployment, assets: Iterable[DatedRow]) -> WantedPart:
+    """Its share, or what its slices are of GPUs as the asset has them; InvalidInputError where
+    these have no such slices."""
+    if not new.mig_slices:
+        return WantedPart(parts_of_share(new.gpu_share))
+    cut = [check_slices(row.values["gpu_type"], new.mig_slices) for row in assets]
+    return WantedPart(cut[0].parts_of(new.mig_slices), cut[0])
+
+
+async def check_members(connection: Connection, new: NewDeployment, wanted: WantedPart) -> None:
     """Refuse engine instances that serve another deployment meanwhile, and GPUs that others leave
     less of than is asked for."""
     taken = await cost_inputs.find_open_members(
@@ -31,26 +50,61 @@ async def check_members(connection: Connection, new: NewDeployment) -> None:
             raise _serves("engine instance", row, "engine_instances")
         gpus[row.values["member"]].append(row)
     for others in gpus.values():
-        _check_gpu(others, new)
+        _check_gpu(others, new, wanted)
 
 
-def _check_gpu(others: Sequence[DatedRow], new: NewDeployment) -> None:
-    """Refuse more than all of a GPU, and parts of one in two assets."""
+def _check_gpu(others: Sequence[DatedRow], new: NewDeployment, wanted: WantedPart) -> None:
+    """Refuse more than all of a GPU, parts of one in two assets, and of one that is sliced."""
     elsewhere = [row for row in others if row.values["asset_id"] != new.asset_id]
     whole = [row for row in others if row.values["gpu_parts"] == GPU_PARTS]
     if whole or elsewhere:
         raise _serves("GPU", (elsewhere or whole)[0], "gpu_uuids")
+    for row in others:
+        if bool(row.values["mig_slices"]) != bool(new.mig_slices):
+            raise _is_cut(row)
     whole_gpu = GpuShare(GPU_PARTS, new.valid_from, new.valid_to)
-    own = GpuShare(parts_of_share(new.gpu_share), new.valid_from, new.valid_to)
+    own = GpuShare(wanted.parts, new.valid_from, new.valid_to)
     short = find_shortage([whole_gpu], [*(_share(row, new, 1) for row in others), own])
     if short is not None:
-        names = _names(others)
-        left = share_of_gpu(GPU_PARTS - (short.deployed - own.parts))
+        left, asked = _gpus(GPU_PARTS - (short.deployed - own.parts)), _gpus(own.parts)
         raise ConflictError(
-            f"{left:f} of the GPU {others[0].values['member']} is left at"
-            f" {short_time(short.moment)}, and {new.gpu_share:f} would be deployed beside {names}.",
-            "Send a smaller share, or end another deployment first.",
-            "gpu_share",
+            f"{left} of the GPU {others[0].values['member']} is left at"
+            f" {short_time(short.moment)}, and {asked} would be deployed beside {_names(others)}.",
+            "Send less of it, or end another deployment first.",
+            "mig_slices" if wanted.mig else "gpu_share",
+        )
+    if wanted.mig is not None:
+        _check_memory(others, new, wanted.mig)
+
+
+def _is_cut(row: DatedRow) -> ConflictError:
+    gpu, name = row.values["member"], row.values["deployment_id"]
+    if row.values["mig_slices"]:
+        wrong, remedy = f"The GPU {gpu} is cut into slices for deployment", "Send mig_slices"
+    else:
+        wrong, remedy = (
+            f"The GPU {gpu} is not cut: a share of it is of deployment",
+            "Send gpu_share",
+        )
+    return ConflictError(
+        f"{wrong} {name} {describe_period(row.valid_from, row.valid_to)}.",
+        f"{remedy}, or end that deployment first.",
+        "mig_slices",
+    )
+
+
+def _check_memory(others: Sequence[DatedRow], new: NewDeployment, mig: MigGpu) -> None:
+    """Refuse slices that have more memory together than the GPU: compute alone would allow them."""
+    there = GpuShare(mig.memory, new.valid_from, new.valid_to)
+    own = GpuShare(mig.memory_of(new.mig_slices), new.valid_from, new.valid_to)
+    taken = [_share(row, new, 1, mig.memory_of(row.values["mig_slices"])) for row in others]
+    short = find_shortage([there], [*taken, own])
+    if short is not None:
+        raise ConflictError(
+            f"Slices of the GPU {others[0].values['member']} would have {short.deployed} of its"
+            f" {mig.memory} memory slices at {short_time(short.moment)}, beside {_names(others)}.",
+            "Send smaller slices, or end another deployment first.",
+            "mig_slices",
         )
 
 
