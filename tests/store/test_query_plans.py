@@ -148,7 +148,7 @@ HOT = [
     Asked("pricing/rating", "find_touched_days", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "find_kinds", DUE | {"batch_seq": FINAL}, 6_000),
     Asked("pricing/rating", "find_pooled_use", POOLED, 30_000),
-    Asked("pricing/rating", "find_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
+    Asked("pricing/rating", "count_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
     Asked("pricing/rating", "sum_charges_to_book", FACTORY | BOOKED, 6_000),
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),

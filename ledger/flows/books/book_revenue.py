@@ -17,10 +17,14 @@ from ledger.store.books.journal import add_to_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.memory import allow_memory
 from ledger.store.pricing import rating
+from ledger.store.queries import Connection
+
+# Of so many rows of charges it is faster to read all keys of usage once than those that they name.
+MANY_ROWS = 5_000
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
-    changed = await rating.find_changed_charges(
+    changed = await rating.count_changed_charges(
         context.connection,
         entity=context.entity,
         since_seq=context.last.batch_seq,
@@ -28,11 +32,19 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     )
     zone = context.entity.zone
     days = {*changed, *(day_of(moment, zone) for _, moment in again)}
-    return Due([("", midnight(day, zone)) for day in sorted(days)], partial(_book_days, context))
+    book = partial(_book_days, context, sum(changed.values()) >= MANY_ROWS)
+    return Due(
+        [("", midnight(day, zone)) for day in sorted(days)],
+        partial(book, context.connection),
+        apart=len(days),
+        store_beside=lambda other: partial(book, other),
+    )
 
 
-async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
-    connection, entity = context.connection, context.entity
+async def _book_days(
+    context: StageContext, many: bool, connection: Connection, parts: Sequence[Part]
+) -> int:
+    entity = context.entity
     days = {
         f"revenue:{entity.entity_id}:{start:%Y-%m-%dT%H:%MZ}": local_day(
             day_of(start, entity.zone), entity.zone
@@ -40,7 +52,7 @@ async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
         for _, start in parts
     }
     async with connection.transaction():
-        await allow_memory(connection)
+        await (rating.join_by_hashes if many else allow_memory)(connection)
         earned = await rating.sum_charges_to_book(
             connection,
             entity_id=entity.entity_id,
@@ -66,7 +78,7 @@ book_revenue = Stage(
     name="book_revenue",
     about="Book what usage earned into the journal.",
     step=DAY,
-    chunk_parts=31,
+    chunk_parts=1,
     list_entities=rating.list_entities,
     find=_find,
 )

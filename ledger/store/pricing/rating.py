@@ -89,18 +89,18 @@ async def find_touched_days(
     return {(row["customer_id"], row["day"]) for row in rows}
 
 
-async def find_changed_charges(
+async def count_changed_charges(
     connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
-) -> set[date]:
-    """Days, in the entity's zone, of which charges changed since a cut-off."""
-    rows = await RATING["find_changed_charges"].rows(
+) -> dict[date, int]:
+    """How many rows of charges were stored since a cut-off, by day in the entity's zone."""
+    rows = await RATING["count_changed_charges"].rows(
         connection,
         entity_id=entity.entity_id,
         zone=entity.zone,
         since_seq=since_seq,
         batch_seq=batch_seq,
     )
-    return {row["day"] for row in rows}
+    return {row["day"]: int(row["rows"]) for row in rows}
 
 
 async def has_changed_charges(connection: Connection, *, entity_id: str, batch_seq: int) -> bool:
@@ -157,6 +157,11 @@ async def _kinds(connection: Connection, query: Query, **given: object) -> list[
 async def prefer_hashes(connection: Connection) -> None:
     """Group in memory, for the transaction."""
     await RATING["prefer_hashes"].row(connection)
+
+
+async def join_by_hashes(connection: Connection) -> None:
+    """Read once what many rows name, and group in memory, for the transaction."""
+    await RATING["join_by_hashes"].row(connection)
 
 
 async def append_charges(

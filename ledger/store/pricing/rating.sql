@@ -100,6 +100,11 @@ SELECT s.rate_card_id, k.model, k.tier, k.adapter, k.region, k.context_band, k.p
 -- would sort it by texts first.
 SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true);
 
+-- name: join_by_hashes
+-- For this transaction: what many rows name is read once and looked up in memory, and they are grouped there. Of what was
+-- stored just now the planner does not know yet that it is many: it would look each up by itself, and sort it by texts.
+SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', true), set_config('enable_nestloop', 'off', true);
+
 -- name: append_charges
 -- The differences between what some customers' days come to, as known at a cut-off, and what is stored of them: usage by
 -- its price, by day of the entity or of the subscription's zone (their midnights are given), less every row there is; and
@@ -107,8 +112,9 @@ SELECT set_config('work_mem', '64MB', true), set_config('enable_sort', 'off', tr
 -- whole is given, and its units cost nothing one by one; fees are append_period_charges's. Usage is read once, and windows
 -- of a key between two edges are added up before anything is asked of them: at edges a price, subscription or day begins.
 -- Where any of it is of a kind and time whose prices are not listed, nothing is appended, and `lacks` says so. What an
--- extra counts is taken out of the meter that it is a part of while it has a price, and else stays in it. What is
--- looked up by OFFSET 0 or an array is few rows of tables that grow: the planner cannot know.
+-- extra counts is taken out of the meter that it is a part of while it has a price, and else stays in it. What a row of
+-- usage does not count is NULL, which is carried along for nothing. What is looked up by OFFSET 0 or an array is few rows of
+-- tables that grow: the planner cannot know.
 -- usage_delta, usage_mark, extra_delta (customer_id, window_start), usage_key's primary key, charge (customer_id, day_start,
 -- batch_seq), usage_day (customer_id, day_start).
 WITH days AS MATERIALIZED (
@@ -135,27 +141,29 @@ WITH days AS MATERIALIZED (
            UNION SELECT lower(s.valid) FROM subscribed s
            UNION SELECT upper(s.valid) FROM subscribed s WHERE NOT upper_inf(s.valid)) e
 ), used AS MATERIALIZED (
-  SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS used_at, sum(d.uncached) AS uncached,
-         sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
-         sum(d.reasoning) AS reasoning, sum(d.requests) AS requests, 0 AS estimated, 0 AS incomplete, 0 AS input_unknown,
-         0 AS output_unknown, 0 AS cached_unknown, 0 AS written_unknown, 0 AS reasoning_unknown,
-         NULL AS extra, 0 AS units
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start) AS used_at,
+         sum(d.uncached) FILTER (WHERE d.uncached <> 0) AS uncached,
+         sum(d.cache_read) FILTER (WHERE d.cache_read <> 0) AS cache_read,
+         sum(d.cache_write) FILTER (WHERE d.cache_write <> 0) AS cache_write,
+         sum(d.visible) FILTER (WHERE d.visible <> 0) AS visible,
+         sum(d.reasoning) FILTER (WHERE d.reasoning <> 0) AS reasoning,
+         sum(d.requests) AS requests, NULL::numeric[] AS marks, NULL AS extra, NULL::numeric AS units
     FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM usage_delta u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
   UNION ALL
-  SELECT d.customer_id, d.usage_key_id, min(d.window_start), 0, 0, 0, 0, 0, 0, sum(d.estimated), sum(d.incomplete),
-         sum(d.input_unknown), sum(d.output_unknown), sum(d.cached_unknown), sum(d.written_unknown),
-         sum(d.reasoning_unknown), NULL, 0
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start), NULL, NULL, NULL, NULL, NULL, NULL,
+         ARRAY[sum(d.estimated), sum(d.incomplete), sum(d.input_unknown), sum(d.output_unknown), sum(d.cached_unknown),
+               sum(d.written_unknown), sum(d.reasoning_unknown)], NULL, NULL
     FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM usage_mark u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
                           AND u.batch_seq <= :batch_seq OFFSET 0) d
    GROUP BY d.customer_id, d.usage_key_id, width_bucket(d.window_start, e.edges)
   UNION ALL
-  SELECT d.customer_id, d.usage_key_id, min(d.window_start), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, d.meter, sum(d.quantity)
+  SELECT d.customer_id, d.usage_key_id, min(d.window_start), NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.meter, sum(d.quantity)
     FROM days n CROSS JOIN edges e
    CROSS JOIN LATERAL (SELECT * FROM extra_delta u
                         WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
@@ -181,20 +189,23 @@ WITH days AS MATERIALIZED (
 ), lacking AS MATERIALIZED (
   SELECT coalesce(bool_or(p.lacks), false) AS lacks FROM placed p
 ), counted AS (
-  SELECT p.customer_id, p.subscription_id, p.payer_id, p.day_start, p.requests, p.estimated, p.incomplete, p.input_unknown,
-         p.output_unknown, p.cached_unknown, p.written_unknown, p.reasoning_unknown
-    FROM placed p
+  SELECT p.customer_id, p.subscription_id, p.payer_id, p.day_start, p.requests, p.marks FROM placed p
   UNION ALL
-  SELECT d.customer_id, d.subscription_id, d.payer_id, d.day_start, -d.requests, -d.estimated, -d.incomplete,
-         -d.input_unknown, -d.output_unknown, -d.cached_unknown, -d.written_unknown, -d.reasoning_unknown
+  SELECT d.customer_id, d.subscription_id, d.payer_id, d.day_start, -d.requests,
+         ARRAY[-d.estimated, -d.incomplete, -d.input_unknown, -d.output_unknown, -d.cached_unknown, -d.written_unknown,
+               -d.reasoning_unknown]
     FROM days n
    CROSS JOIN LATERAL (SELECT * FROM usage_day u
                         WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0) d
 ), changed AS (
-  SELECT c.customer_id, c.subscription_id, c.payer_id, c.day_start, sum(c.requests) AS requests,
-         sum(c.estimated) AS estimated, sum(c.incomplete) AS incomplete, sum(c.input_unknown) AS input_unknown,
-         sum(c.output_unknown) AS output_unknown, sum(c.cached_unknown) AS cached_unknown,
-         sum(c.written_unknown) AS written_unknown, sum(c.reasoning_unknown) AS reasoning_unknown
+  SELECT c.customer_id, c.subscription_id, c.payer_id, c.day_start, coalesce(sum(c.requests), 0) AS requests,
+         coalesce(sum(c.marks[1]), 0) AS estimated,
+         coalesce(sum(c.marks[2]), 0) AS incomplete,
+         coalesce(sum(c.marks[3]), 0) AS input_unknown,
+         coalesce(sum(c.marks[4]), 0) AS output_unknown,
+         coalesce(sum(c.marks[5]), 0) AS cached_unknown,
+         coalesce(sum(c.marks[6]), 0) AS written_unknown,
+         coalesce(sum(c.marks[7]), 0) AS reasoning_unknown
     FROM counted c
    WHERE NOT (SELECT l.lacks FROM lacking l)
    GROUP BY 1, 2, 3, 4
@@ -455,11 +466,12 @@ SELECT r.rate_card_id, r.currency, p.first_id AS price_id, p.meter, p.project_id
    AND (:rate_card_ids::text[] IS NULL OR r.rate_card_id = ANY(:rate_card_ids))
  ORDER BY r.rate_card_id, p.price_id;
 
--- name: find_changed_charges
--- Days, in a zone, of which charges changed after a cut-off; leads by batch_seq.
-SELECT DISTINCT (d.day_start AT TIME ZONE :zone)::date AS day
-  FROM (SELECT DISTINCT c.day_start FROM charge_day c
-         WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq) d;
+-- name: count_changed_charges
+-- Days, in a zone, of which charges changed after a cut-off, and how many rows of charges; leads by batch_seq.
+SELECT (d.day_start AT TIME ZONE :zone)::date AS day, sum(d.rows) AS rows
+  FROM (SELECT c.day_start, count(*) AS rows FROM charge_day c
+         WHERE c.entity_id = :entity_id AND c.batch_seq > :since_seq AND c.batch_seq <= :batch_seq GROUP BY 1) d
+ GROUP BY 1;
 
 -- name: has_changed_charges
 -- Whether charges of an entity were stored after a cut-off; leads by batch_seq.
@@ -479,8 +491,9 @@ SELECT n.natural_key, c.currency, coalesce(k.tier, '') AS tier, coalesce(k.model
        c.meter = 'fee' AND c.price_id IN (SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance')
          AS in_advance, sum(c.amount) AS amount
   FROM days n
-  JOIN charges_at(:batch_seq) c ON c.entity_id = :entity_id AND c.day_start >= n.since AND c.day_start < n.until
-                               AND c.batch_seq > n.booked_seq AND c.amount IS NOT NULL
+ CROSS JOIN LATERAL (SELECT * FROM charges_at(:batch_seq) l
+                      WHERE l.entity_id = :entity_id AND l.day_start >= n.since AND l.day_start < n.until
+                        AND l.batch_seq > n.booked_seq AND l.amount IS NOT NULL OFFSET 0) c
   LEFT JOIN usage_key k USING (usage_key_id)
  GROUP BY 1, 2, 3, 4, 5 HAVING sum(c.amount) <> 0 ORDER BY 1, 2, 3, 4, 5;
 
