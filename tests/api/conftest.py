@@ -25,9 +25,9 @@ class Filled(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def filled(server: EmbeddedServer, template: str) -> Iterator[Filled]:
+def filled(server: EmbeddedServer, roomy: str) -> Iterator[Filled]:
     """What everything served has in it, made once."""
-    with fresh_database(server, template) as database:
+    with fresh_database(server, roomy) as database:
         yield Filled(database.name, run_apart(_fill(database)))
 
 
@@ -42,7 +42,7 @@ async def _fill(database: Database) -> dict[str, str]:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, server: EmbeddedServer) -> Iterator[Database]:
     """A database of this test's own; that of a served one is filled."""
-    wanted = "filled" if "served" in request.fixturenames else "template"
+    wanted = "filled" if "served" in request.fixturenames else "roomy"
     found = request.getfixturevalue(wanted)
     with fresh_database(server, found.template if wanted == "filled" else found) as fresh:
         yield fresh

@@ -13,6 +13,7 @@ from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest, prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.reference.parties import enter_customer, enter_entity
+from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.inputs import read_input
@@ -95,6 +96,15 @@ async def open_books(connection: Connection) -> None:
     await enter_entity(connection, read_input(NewEntity, entity), AUTHOR)
     await add_customer(connection, "acme")
     await prepare_storage(connection, now=NOW)
+
+
+async def make_room(worker_url: str) -> None:
+    """The days that `open_books` asks for."""
+    connection = await connect(worker_url)
+    try:
+        await prepare_storage(connection, now=NOW)
+    finally:
+        await connection.close()
 
 
 async def add_customer(connection: Connection, customer_id: str) -> None:
