@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("data.entered:list_", "List what was entered, of one kind."),
     "show": ("data.entered:show", "Show one thing that was entered, with its history."),
     "change": ("data.entered:change", "Change details of an entity or a customer from a day on."),
+    "end": ("data.entered:end", "End what was entered from a moment on: who leaves, what stops."),
     "logo": ("data.logo:logo", "Put a logo above the documents of an entity."),
     "backfill": ("data.backfill:backfill", "Load usage of the past from CSV or NDJSON."),
     "settle": ("run.stages:settle", "Allocate, rate and book, in order."),

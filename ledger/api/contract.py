@@ -95,6 +95,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "show_metrics": Contract(media=("text/plain",)),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
     **{name: each for kind in RESOURCES for name, each in _of_resource(kind).items()},
+    "end": Contract(answers.Entered, body=inputs.EndAsk, more=(404,)),
     "reserve": Contract(budget_answers.Held, body=budget_inputs.NewReservation, more=(402, 404)),
     "release_reservation": Contract(
         budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease

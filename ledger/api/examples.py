@@ -134,6 +134,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "url": "https://hooks.example.com/tokenledger",
     },
     webhook_inputs.WebhookSwitch: {"active": True, "reason": "the ERP is back"},
+    inputs.EndAsk: {
+        **{"kind": "prices", "id": "list", "of": {"meter": "output"}},
+        "valid_from": "2024-07-01T00:00:00Z",
+    },
     inputs.NewApiKey: {"role": "ingest", "name": "gateway", "sources": ["/gateways/eu-1"]},
     events.UsageEvent: {
         **{"specversion": "1.0", "type": "inference.usage.v1", "source": "/gateways/eu-1"},

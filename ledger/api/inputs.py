@@ -8,13 +8,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
+from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS, ApiRequest
 from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
 from ledger.api.parameters import moment_of
 from ledger.api.session import asking, read_body, read_object, working, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.flows.reference.bound import LEADS_TO_ENTITY
+from ledger.flows.reference.end import end_entered, named_by
 from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.flows.reference.resources import RESOURCES, ListQuery, list_page, show_one
@@ -204,6 +205,17 @@ def _name(resource: Resource) -> str:
     return resource.path.replace("-", "_")
 
 
+@post("/v1/ends", roles=HOUSE, bound=BY_NAMES)
+async def end(request: ApiRequest) -> Response[bytes]:
+    """End what is recorded under an id, from a moment on or for a time."""
+    asked = await read_body(request, models.EndAsk)
+
+    async def work(connection: Connection, author: Author) -> dict[str, str]:
+        return {"id": await end_entered(connection, asked, author)}
+
+    return await write(request, work, concerns=named_by(asked))
+
+
 @post("/v1/keys", roles=ADMIN)
 async def create_key(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Make an API key; its text is in this answer and nowhere else."""
@@ -233,6 +245,7 @@ async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> 
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *(handler for resource in RESOURCES for handler in _routes(resource)),
+    end,
     create_key,
     revoke_key,
 )

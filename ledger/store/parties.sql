@@ -21,7 +21,7 @@ VALUES (:entity_id, :currency, :zone, :rounding, :invoice_prefix, :default_tier,
 -- Details of an entity that overlap; the exclusion constraint's index.
 SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, entity_id, name,
        address, tax_number, email, country, electronic_address, payment_account, payment_link, language,
-       payment_days, review_times, review_above
+       payment_days, review_times, review_above, overcharges
   FROM entity_detail
  WHERE entity_id = :entity_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
@@ -32,10 +32,10 @@ WITH closed AS (
   UPDATE entity_detail SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
 INSERT INTO entity_detail (entity_id, name, address, tax_number, email, country, electronic_address,
-  payment_account, payment_link, language, payment_days, review_times, review_above, valid, recorded)
+  payment_account, payment_link, language, payment_days, review_times, review_above, overcharges, valid, recorded)
 SELECT c.entity_id, c.name, c.address, c.tax_number, c.email, c.country, c.electronic_address,
-       c.payment_account, c.payment_link, c.language, c.payment_days, c.review_times, c.review_above, part,
-       int8range(:batch_seq, NULL)
+       c.payment_account, c.payment_link, c.language, c.payment_days, c.review_times, c.review_above,
+       c.overcharges, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING detail_id;
@@ -43,10 +43,10 @@ RETURNING detail_id;
 -- name: insert_entity_detail
 -- What may change of an entity; returns its row.
 INSERT INTO entity_detail (entity_id, name, address, tax_number, email, country, electronic_address,
-  payment_account, payment_link, language, payment_days, review_times, review_above, valid, recorded)
+  payment_account, payment_link, language, payment_days, review_times, review_above, overcharges, valid, recorded)
 VALUES (:entity_id, :name, :address, :tax_number, :email, :country, :electronic_address, :payment_account,
-        :payment_link, :language, :payment_days, :review_times, :review_above, tstzrange(:valid_from, :valid_to),
-        int8range(:batch_seq, NULL))
+        :payment_link, :language, :payment_days, :review_times, :review_above, :overcharges,
+        tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING detail_id;
 
 -- name: insert_logo

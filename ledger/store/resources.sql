@@ -6,8 +6,8 @@
 -- Entities with their details.
 SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.country, d.electronic_address,
        d.payment_account, d.payment_link, d.language, e.currency, e.zone, e.rounding, e.invoice_prefix,
-       e.default_tier, d.payment_days, d.review_times, d.review_above, e.is_test, lower(d.valid) AS valid_from,
-       upper(d.valid) AS valid_to, ARRAY[e.entity_id, sortable(lower(d.valid))] AS sort_key
+       e.default_tier, d.payment_days, d.review_times, d.review_above, d.overcharges, e.is_test,
+       lower(d.valid) AS valid_from, upper(d.valid) AS valid_to, ARRAY[e.entity_id, sortable(lower(d.valid))] AS sort_key
   FROM entity e JOIN entity_detail d USING (entity_id)
  WHERE upper_inf(d.recorded) AND (:id::text IS NULL OR e.entity_id = :id)
    AND (:entity_id::text IS NULL OR e.entity_id = :entity_id)

@@ -38,6 +38,7 @@ class Entity(Dated):
     payment_days: int
     review_times: int
     review_above: Amount
+    overcharges: Literal["next_invoice", "credit_note"]
     is_test: bool
 
 

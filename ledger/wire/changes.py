@@ -16,7 +16,13 @@ from ledger.wire.input_fields import (
     PrintedText,
 )
 from ledger.wire.inputs import InputModel
-from ledger.wire.party_inputs import EInvoiceForm, ElectronicAddress, PaymentLink, ReviewTimes
+from ledger.wire.party_inputs import (
+    EInvoiceForm,
+    ElectronicAddress,
+    Overcharges,
+    PaymentLink,
+    ReviewTimes,
+)
 from ledger.wire.tax_inputs import Country
 
 _DAYS = frozenset({"valid_from", "valid_to"})
@@ -75,6 +81,7 @@ class EntityChange(PartyChange):
     payment_link: PaymentLink | None = None
     review_times: ReviewTimes | None = None
     review_above: Price | None = None
+    overcharges: Overcharges | None = None
 
 
 class CustomerChange(PartyChange):

@@ -5,6 +5,7 @@ starts and ends on quarter hours of UTC. Unknown fields are refused, so that a t
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
@@ -13,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -64,6 +66,39 @@ class DatedInput(InputModel):
             until = self.valid_to.isoformat()
             raise problem_at("valid_to", until, f"send a time after {self.valid_from.isoformat()}")
         return self
+
+
+# What may end, as the API's paths have it.
+EndingKind = Literal[
+    "aliases",
+    "assets",
+    "budgets",
+    "deployments",
+    "dunning-policies",
+    "energy-meters",
+    "idle-policies",
+    "prices",
+    "pues",
+    "site-costs",
+    "subscriptions",
+    "tax-rates",
+    "tax-registrations",
+    "tax-treatments",
+    "top-up-rules",
+    "weight-sets",
+]
+
+
+class EndAsk(DatedInput):
+    """From when on what is recorded under an id is so no longer, or until when it pauses.
+
+    Where the id has several, as a rate card has prices, `of` has fields that tell which is meant;
+    null is one that says nothing.
+    """
+
+    kind: EndingKind
+    id: Label
+    of: Mapping[str, str | int | None] = Field(default_factory=dict, max_length=VALUES_MAX)
 
 
 class NewAlias(DatedInput):
@@ -377,6 +412,19 @@ def read_input(model: type[M], raw: object) -> M:
         return model.model_validate(raw)
     except ValidationError as error:
         raise InputError(list_problems(error)) from error
+
+
+def read_field(model: type[BaseModel], name: str, value: object) -> object:
+    """A value as a field of a model would have it; raises InputError that points to `of`."""
+    info = model.model_fields.get(name)
+    if info is None:
+        return value
+    try:
+        read: object = TypeAdapter(info.rebuild_annotation()).validate_python(value)
+    except ValidationError as error:
+        problems = [replace(each, field=f"of.{name}") for each in list_problems(error)]
+        raise InputError(problems) from error
+    return read
 
 
 def read_texts(model: type[M], cells: Mapping[str, str]) -> M:

@@ -57,6 +57,7 @@ _LINK = re.compile(r"https://[^\s<>\"]+")
 ElectronicAddress = Annotated[Text, AfterValidator(_electronic_address)]
 PaymentLink = Annotated[Text, AfterValidator(_link)]
 ReviewTimes = Annotated[int, Field(ge=0, le=1_000_000)]
+Overcharges = Literal["next_invoice", "credit_note"]
 
 
 class NewEntity(InputModel):
@@ -65,7 +66,8 @@ class NewEntity(InputModel):
     It is paid at an account (an IBAN is checked) and at a link; electronic invoices need its
     country and, for Peppol, its electronic address. A run of invoices holds for a person what asks
     for more than `review_times` the most of its customer's last twelve, and for over
-    `review_above`; 0 times: nothing.
+    `review_above`; 0 times: nothing. What invoiced periods turn out to have been charged too much
+    (`overcharges`) is a line of the next invoice, or a credit note of its own.
     """
 
     entity_id: Identifier
@@ -86,6 +88,7 @@ class NewEntity(InputModel):
     payment_days: PaymentDays = 30
     review_times: ReviewTimes = 10
     review_above: Price = Decimal(1_000)
+    overcharges: Overcharges = "next_invoice"
     is_test: bool = False
 
 

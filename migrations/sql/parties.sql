@@ -40,11 +40,13 @@ CREATE TABLE entity_detail (
   payment_days int NOT NULL DEFAULT 30 CHECK (payment_days >= 0),
   review_times int NOT NULL DEFAULT 10 CHECK (review_times >= 0),
   review_above amount NOT NULL DEFAULT 1000 CHECK (review_above >= 0),
+  overcharges  text NOT NULL DEFAULT 'next_invoice' CHECK (overcharges IN ('next_invoice', 'credit_note')),
   valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (entity_id WITH =, valid WITH &&, recorded WITH &&)
 );
 COMMENT ON COLUMN entity_detail.review_times IS 'A run holds an invoice for a person that asks for more than so many times the most of its customer''s last twelve, and for more than review_above; 0: none.';
+COMMENT ON COLUMN entity_detail.overcharges IS 'What invoiced periods turn out to have been charged too much is a line of the next invoice, or a credit note of its own.';
 COMMENT ON TABLE entity_detail IS 'What may change of an entity without making it another one; what an invoice said is in its snapshot.';
 
 CREATE TABLE entity_logo (

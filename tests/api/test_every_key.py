@@ -104,6 +104,7 @@ OPERATIONS = {
     **listed("credit-balances", READERS),
     **listed("credit-events", READERS),
     **listed("agent-runs", READERS),
+    "POST /v1/ends": Line(HOUSE, "names"),
     "POST /v1/reservations": Line(RESERVERS, "names"),
     "POST /v1/reservations/{}/release": Line(RESERVERS, "names"),
     **resource("tax-rates", HOUSE, enter="never"),
@@ -362,6 +363,9 @@ async def counts(owner: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in await owner.fetch(each)}
 
 
+OVER = {"kind": "subscriptions", "valid_from": "2030-01-01T00:00:00Z"}
+
+
 def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
     """A body of every operation that writes, naming an entity's own."""
     bodies: dict[str, list[dict[str, Any]]] = {
@@ -376,6 +380,7 @@ def written(entity: str, customer: str) -> dict[str, list[dict[str, Any]]]:
         f"POST /v1/notices/{notice_id(entity, f'{customer}-bank-1')}/replay": [{}],
         f"PATCH /v1/entities/{entity}": [change],
         f"PATCH /v1/customers/{customer}": [change],
+        "POST /v1/ends": [{**OVER, "id": f"{customer}-sub"}],
         "POST /v1/invoices/preview": [at],
         "POST /v1/invoices": [at],
     }

@@ -166,6 +166,26 @@ async def test_what_a_change_may_not_say_is_named(served: Served) -> None:
     assert served.call("PATCH", "/v1/customers/nobody", json=absent).status_code == 404
 
 
+async def test_what_was_entered_ends_and_says_why_not(served: Served) -> None:
+    whole = {"kind": "subscriptions", "id": "sub-acme", "valid_from": "2024-02-01T00:00:00Z"}
+    for change, status, pointer in (
+        ({"kind": "customers"}, 422, "kind"),
+        ({"valid_from": "2024-02-01"}, 422, "valid_from"),
+        ({"id": "nobody"}, 404, None),
+        ({"of": {"meter": "input"}}, 422, "of.meter"),
+        ({"kind": "prices", "id": "card-acme", "of": {"band_from": "x"}}, 422, "of.band_from"),
+        ({"kind": "prices", "id": "card-acme"}, 409, "of"),
+    ):
+        refused = served.call("POST", "/v1/ends", json={**whole, **change})
+        assert refused.status_code == status, (change, refused.text)
+        said = refused.json()
+        assert pointer in {said.get("pointer"), *(e["pointer"] for e in said.get("errors", []))}
+    done = served.call("POST", "/v1/ends", role="finance", json=whole)
+    assert (done.status_code, done.json()) == (201, {"id": "sub-acme"})
+    (only,) = served.get("/v1/subscriptions/sub-acme").json()["versions"]
+    assert only["valid_to"] == "2024-02-01T00:00:00.000000Z"
+
+
 async def test_lists_are_of_an_entity(served: Served, worker: Connection) -> None:
     await Books(worker).entity("other")
     for resource in SINGLE:

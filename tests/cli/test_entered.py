@@ -59,3 +59,41 @@ def test_refused_changes_say_where(command: CommandLine, tmp_path: Path) -> None
     absent = ("change", "customer", "nobody", "--from", "2024-01-01", "--set", "name=X")
     assert "no customer nobody" in command.refusal(*absent)
     command("list", "nothing", status=2)
+
+
+CARD = """{"rate_card_id": "list", "entity_id": "factory", "name": "List", "currency": "USD",
+ "prices": [
+  {"meter": "input", "amount": "5", "valid_from": "2024-01-01T00:00:00Z"},
+  {"meter": "output", "amount": "15", "valid_from": "2024-01-01T00:00:00Z"}]}"""
+SUBSCRIPTION = """subscription_id,customer_id,rate_card_id,valid_from
+acme-1,acme,list,2024-01-01T00:00:00Z
+"""
+APRIL = ("--from", "2024-04-01T00:00:00Z")
+APRIL_SAID = "2024-04-01T00:00:00.000000Z"
+
+
+def test_a_subscription_and_one_of_several_prices_end(command: CommandLine, tmp_path: Path) -> None:
+    command.enter_factory(tmp_path)
+    card, subscription = tmp_path / "cards.json", tmp_path / "subscriptions.csv"
+    card.write_text(CARD)
+    subscription.write_text(SUBSCRIPTION)
+    command("import", "rate-cards", card)
+    command("import", "subscriptions", subscription)
+    done = command("end", "subscription", "acme-1", *APRIL, "--reason", "gave notice").stdout
+    assert done == "subscription acme-1 has ended from 2024-04-01T00:00:00Z on.\n"
+    (ended,) = command.json("list", "subscriptions")["items"]
+    assert ended["valid_to"] == APRIL_SAID
+    assert "Say which by" in command.refusal("end", "price", "list", *APRIL)
+    command("end", "price", "list", "--of", "meter=output", "--of", "model=", *APRIL)
+    ends = {row["meter"]: row["valid_to"] for row in command.json("list", "prices")["items"]}
+    assert ends == {"output_visible": APRIL_SAID, "input_uncached": None}
+
+
+def test_what_cannot_end_says_why(command: CommandLine, tmp_path: Path) -> None:
+    command.enter_factory(tmp_path)
+    assert "no subscription x" in command.refusal("end", "subscription", "x", *APRIL)
+    soon = ("end", "subscription", "x", "--from", "soon")
+    assert "valid_from: found 'soon'" in command.refusal(*soon)
+    of = ("--of", "band_from=x")
+    assert "of.band_from: found" in command.refusal("end", "price", "list", *of, *APRIL)
+    assert "customers have no end" in command("end", "customer", "acme", *APRIL, status=2).stderr

@@ -1,4 +1,4 @@
-"""`tokenledger list`, `show` and `change`: what was entered, whatever its kind."""
+"""`tokenledger list`, `show`, `change` and `end`: what was entered, whatever its kind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,16 +10,18 @@ from ledger.commands.data.imports import pairs
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
+from ledger.flows.reference.end import end_entered
 from ledger.flows.reference.resource import Resource
 from ledger.flows.reference.resources import (
     BY_WORD,
+    ENDING,
     RESOURCES,
     ListQuery,
     list_page,
     show_one,
 )
 from ledger.store.queries import Connection
-from ledger.wire.inputs import read_input, typed_texts
+from ledger.wire.inputs import EndAsk, read_input, typed_texts
 
 PAGE = 1_000
 CHANGING = [each.noun for each in RESOURCES if each.change is not None]
@@ -105,6 +107,40 @@ def change(
     new = read_input(what.model, typed_texts(what.model, cells) | nothing)
     database.run(lambda connection: what.change(connection, new, author_of(reason)))
     click.echo(f"{kind} {key} is changed from {valid_from} on.")
+
+
+@click.command(help=f"End KIND ({', '.join(ENDING)}) ID from a moment on; what was before stays.")
+@click.argument("kind", type=_Kind())
+@click.argument("key", metavar="ID")
+@click.option("--from", "valid_from", required=True, help="From when on, as 2026-08-01T00:00:00Z.")
+@click.option("--to", "valid_to", help="Until when, where it only pauses.")
+@click.option(
+    "--of", "fields", multiple=True, help="FIELD=VALUE, where the id has several; may be empty."
+)
+@click.option("--reason", default="ended on the command line", help="Kept with it.")
+@database_options
+def end(
+    database: Database,
+    kind: Resource,
+    key: str,
+    *,
+    valid_from: str,
+    valid_to: str | None,
+    fields: Sequence[str],
+    reason: str,
+) -> None:
+    """End what is recorded under an id."""
+    if kind.ending is None:
+        raise click.UsageError(f"{kind.path} have no end: {', '.join(ENDING)} have one")
+    said = pairs(fields, "--of")
+    of: dict[str, object] = {name: None for name, text in said.items() if not text}
+    if kind.model is not None:
+        of |= typed_texts(kind.model, said)
+    cells = {"valid_from": valid_from} | ({"valid_to": valid_to} if valid_to else {})
+    asked = read_input(EndAsk, {"kind": kind.path, "id": key, "of": of, **cells})
+    database.run(lambda connection: end_entered(connection, asked, author_of(reason)))
+    until = f" until {valid_to}" if valid_to else ""
+    click.echo(f"{kind.noun} {key} has ended from {valid_from} on{until}.")
 
 
 async def _every(

@@ -59,7 +59,8 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """A subscription with its parties and terms at a moment; `entity_zone` says on which day it is
-    invoiced, `is_test` that its documents ask nobody for money, and `review` what is unusual."""
+    invoiced, `is_test` that its documents ask nobody for money, `review` what is unusual, and
+    `credits_overcharges` that what was charged too much is a credit note of its own."""
 
     subscription: Subscription
     seller: Seller
@@ -70,6 +71,7 @@ class Agreement:
     invoice_prefix: str
     is_test: bool
     review: ReviewRule
+    credits_overcharges: bool
 
     @property
     def customer_id(self) -> str:

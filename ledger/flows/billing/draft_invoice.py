@@ -168,6 +168,35 @@ async def draft_invoices(
     return drafts | {each.name: _compose(each, facts) for each in chosen}
 
 
+async def draft_overcharges(
+    connection: Connection,
+    subscription_ids: Sequence[str],
+    *,
+    entity_id: str,
+    cut_off: CutOff,
+    now: datetime,
+) -> list[InvoiceDraft]:
+    """Credit notes of what billed periods of an entity's subscriptions were charged too much, of
+    those that no invoice to come takes it off."""
+    apart = await store.list_credited_apart(connection, subscription_ids, at=now)
+    billed = await store.list_billed_periods(connection, subscription_ids=apart) if apart else {}
+    if not billed:
+        return []
+    agreements = await store.find_agreements(
+        connection, subscription_ids=[*billed], batch_seq=cut_off.batch_seq, at=now
+    )
+    chosen = []
+    for name, periods in billed.items():
+        last = max((each.period.start for each in periods if each.stands), default=None)
+        if last is not None and any(
+            last in each.subscription.validity for each in agreements[name]
+        ):
+            chosen.append(_choose(name, agreements[name], periods, last))
+    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off)
+    drafts = [_compose(each, facts) for each in chosen]
+    return [draft for draft in drafts if draft.totals.gives_back]
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """Which period of which agreement is to be billed, and what was billed of it before."""
@@ -265,6 +294,8 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
     lines = tuple(_adjustments(agreement.terms, facts.pending[each.name], facts.prices))
     if not each.is_billed:
         terms = agreement.terms
+        if agreement.credits_overcharges and total([line.amount for line in lines]) < 0:
+            lines = ()
         fresh, models = _merged(facts.charges[each.name], facts.prices)
         lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding, models), lines)
     lines += tuple(_advances(each, facts))

@@ -6,7 +6,7 @@ is parked with the reason and holds up nobody; each run tries what is parked aga
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -22,6 +22,7 @@ from ledger.flows.billing.draft_invoice import (
     Moment,
     cut_off_with_charges,
     draft_invoices,
+    draft_overcharges,
 )
 from ledger.flows.billing.draw import draw
 from ledger.flows.billing.issue import (
@@ -142,7 +143,8 @@ async def run_invoices(
     seal: Seal | None = None,
 ) -> InvoiceRun:
     """Issue the invoices of the billing periods that hold the moment, of every subscription of an
-    entity that has something to bill and is not billed; `seal` keeps what came of it.
+    entity that has something to bill and is not billed, and credit notes of what no invoice to come
+    takes off; `seal` keeps what came of it.
 
     Usage due is rated and booked first. Call it outside a transaction. NotFoundError without such
     an entity; UnavailableError where a batch older than charges stays open.
@@ -215,25 +217,31 @@ async def _issue(run: _Run, names: Names) -> _Outcome:
     async with writing(connection):
         # Nothing is voided while it is drafted; what is issued beside it is another's.
         await lock_receivables(connection, entity_id, shared=True)
+        cut_off = await cut_off_with_charges(connection, entity_id)
+        now, allow = run.ask.now, run.ask.allow
         drafts = await draft_invoices(
             connection,
             names,
             run.ask.moment,
             entity_id=entity_id,
-            cut_off=await cut_off_with_charges(connection, entity_id),
-            now=run.ask.now,
+            cut_off=cut_off,
+            now=now,
             billed_too=False,
+        )
+        back = await draft_overcharges(
+            connection, names, entity_id=entity_id, cut_off=cut_off, now=now
         )
         # Who is not on a card at the moment has nothing to bill then.
         there = [draft for draft in drafts.values() if isinstance(draft, InvoiceDraft)]
-        told = _sort(run, there, await list_unrated(connection, entity_id))
-        periods = {draft.subscription.subscription_id: draft.period for draft in there}
-        came = _Outcome(not_over=told.not_over, parked=await _park(run, periods, told.failed))
-        if told.ready:
-            came.issued = await issue_ready(
-                connection, told.ready, now=run.ask.now, author=run.ask.author
-            )
-            await _keep_releases(run, told.ready)
+        unrated = await list_unrated(connection, entity_id)
+        told = _sort(run, there, unrated, allow)
+        given = _sort(run, back, unrated, replace(allow, supplementary=True, unpriced=True))
+        periods = {draft.subscription.subscription_id: draft.period for draft in [*back, *there]}
+        parked = await _park(run, periods, [*given.failed, *told.failed])
+        came = _Outcome(not_over=told.not_over, parked=parked)
+        for ready in (each.ready for each in (given, told) if each.ready):
+            came.issued += await issue_ready(connection, ready, now=now, author=run.ask.author)
+            await _keep_releases(run, ready)
         return came
 
 
@@ -251,18 +259,20 @@ async def _keep_releases(run: _Run, issued: Sequence[Ready]) -> None:
             )
 
 
-def _sort(run: _Run, drafts: Iterable[InvoiceDraft], unrated: Sequence[Parked]) -> _Sorted:
+def _sort(
+    run: _Run, drafts: Iterable[InvoiceDraft], unrated: Sequence[Parked], allow: IssueRules
+) -> _Sorted:
     outcome = _Sorted()
     for draft in drafts:
         name, period = draft.subscription.subscription_id, draft.period
         if not (draft.lines or draft.unpriced):
             continue
-        if run.ask.now < period.end and not run.ask.allow.open_period:
+        if run.ask.now < period.end and not allow.open_period:
             outcome.not_over.add(name)
             continue
         try:
             _check_usual(draft, run.ask.release)
-            ready = make_ready(draft, now=run.ask.now, allow=run.ask.allow, unrated=unrated)
+            ready = make_ready(draft, now=run.ask.now, allow=allow, unrated=unrated)
         except LedgerError as error:
             outcome.failed.append(Failed(name, period.start, period.end, reason_of(error)))
         else:

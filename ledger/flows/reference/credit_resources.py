@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ledger.flows.reference import enter_grant
-from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resource import Ending, Resource
+from ledger.store.billing.grants import RULE_ROWS
 from ledger.wire import agent_answers, credit_answers, credit_inputs
 
 CREDIT: Sequence[Resource] = (
@@ -29,6 +30,7 @@ CREDIT: Sequence[Resource] = (
         enter_grant.enter_top_up_rule,
         seen_by="customers",
         dated=True,
+        ending=Ending(RULE_ROWS, ("currency",)),
     ),
     Resource(
         "credit balance",

@@ -10,6 +10,7 @@ from ledger.domain.period import zone
 from ledger.flows.reference.supersede import describe_period, keep_write, write_dated, writing
 from ledger.store.cost import cost_inputs, site_costs
 from ledger.store.queries import Connection
+from ledger.wire.inputs import DatedInput
 from ledger.wire.site_inputs import NewSiteCost
 
 MONTHLY = frozenset({"demand", "tiers"})
@@ -32,7 +33,7 @@ async def enter_site_cost(
         facility = await cost_inputs.find_facility(connection, new.facility_id)
         if facility is None:
             raise NotFoundError(f"There is no facility {new.facility_id}.", "Enter it first.")
-        _check_edges(new, facility.zone)
+        check_edges(new.name, new.kind, new, facility.zone)
         await _check_bills(connection, new)
         written = await write_dated(
             connection, site_costs.SITE_COSTS, values, valid=new, replace=replace
@@ -58,18 +59,18 @@ def _params(value: object) -> object:
     return [_params(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _check_edges(new: NewSiteCost, zone_name: str) -> None:
+def check_edges(name: str, kind: str, valid: DatedInput, zone_name: str) -> None:
     """Refuse a month's rule for less than a month, and a day's for less than a day."""
     for field in ("valid_from", "valid_to"):
-        moment: datetime | None = getattr(new, field)
-        if moment is None or new.kind not in MONTHLY | DAILY:
+        moment: datetime | None = getattr(valid, field)
+        if moment is None or kind not in MONTHLY | DAILY:
             continue
         local = moment.astimezone(zone(zone_name))
-        if local.time() == time() and (new.kind in DAILY or local.day == 1):
+        if local.time() == time() and (kind in DAILY or local.day == 1):
             continue
-        step = "month" if new.kind in MONTHLY else "day"
+        step = "month" if kind in MONTHLY else "day"
         raise InvalidInputError(
-            f"{new.name} is a cost of whole {step}s in {zone_name}, but its {field} is {local}.",
+            f"{name} is a cost of whole {step}s in {zone_name}, but its {field} is {local}.",
             f"Send the first moment of a {step} there.",
             field,
         )

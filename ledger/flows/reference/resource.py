@@ -1,9 +1,10 @@
 """What a kind of what is entered is: described once, for API, command line and files."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ledger.store.dated import DatedTable
 from ledger.wire import changes
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.inputs import InputModel
@@ -17,6 +18,17 @@ class Change:
 
     model: type[changes.PartyChange]
     change: Enter
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where what may end is recorded: `by` tells apart what has one id, `none` is how the table has
+    what a list shows as nothing, and `after` holds what is left to what others need."""
+
+    table: DatedTable
+    by: tuple[str, ...] = ()
+    none: Mapping[str, str] = field(default_factory=dict)
+    after: Enter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,7 @@ class Resource:
     parent: str | None = None
     counted: bool = False
     change: Change | None = None
+    ending: Ending | None = None
 
     @property
     def query(self) -> str:

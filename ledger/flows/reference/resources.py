@@ -7,38 +7,36 @@ from typing import Any
 
 from ledger.domain.errors import InvalidInputError
 from ledger.flows.reference import (
+    ending,
     enter,
     enter_budget,
-    enter_dunning,
     enter_grid,
     enter_parent,
-    enter_payment,
     enter_site_cost,
-    enter_tax,
     enter_webhook,
     parties,
 )
 from ledger.flows.reference.credit_resources import AGENTS, CREDIT
-from ledger.flows.reference.resource import Change, Enter, Resource
+from ledger.flows.reference.receivable_resources import RECEIVABLE
+from ledger.flows.reference.resource import Change, Ending, Enter, Resource
 from ledger.flows.reference.sharing_resources import SHARING
+from ledger.store import parties as parties_store
+from ledger.store.billing.budgets import BUDGET_ROWS
+from ledger.store.cost import cost_inputs, site_costs
+from ledger.store.pricing import prices
 from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
 from ledger.wire import (
     answers,
-    bank_answers,
     budget_answers,
     budget_inputs,
     changes,
-    dunning_answers,
-    dunning_inputs,
     grid_inputs,
     inputs,
     party_inputs,
     price_inputs,
-    receivable_inputs,
     site_inputs,
     tariff_inputs,
-    tax_inputs,
     webhook_answers,
     webhook_inputs,
 )
@@ -105,6 +103,7 @@ RESOURCES: Sequence[Resource] = (
         inputs.NewAlias,
         enter.enter_alias,
         dated=True,
+        ending=Ending(parties_store.ALIASES),
     ),
     Resource(
         "parent",
@@ -139,6 +138,7 @@ RESOURCES: Sequence[Resource] = (
         enter.enter_pue,
         word="pue",
         dated=True,
+        ending=Ending(cost_inputs.PUES),
     ),
     Resource(
         "energy meter",
@@ -150,6 +150,7 @@ RESOURCES: Sequence[Resource] = (
         inputs.NewEnergyMeter,
         enter.enter_energy_meter,
         dated=True,
+        ending=Ending(cost_inputs.ENERGY_METERS),
     ),
     Resource(
         "asset",
@@ -161,6 +162,7 @@ RESOURCES: Sequence[Resource] = (
         inputs.NewAsset,
         enter.enter_asset,
         dated=True,
+        ending=Ending(cost_inputs.ASSETS, after=ending.check_asset),
     ),
     Resource(
         "tariff",
@@ -195,6 +197,7 @@ RESOURCES: Sequence[Resource] = (
         site_inputs.NewSiteCost,
         enter_site_cost.enter_site_cost,
         dated=True,
+        ending=Ending(site_costs.SITE_COSTS, ("name",), after=ending.check_site_cost),
     ),
     Resource(
         "grid factor",
@@ -219,6 +222,7 @@ RESOURCES: Sequence[Resource] = (
         inputs.NewDeployment,
         enter.enter_deployment,
         dated=True,
+        ending=Ending(cost_inputs.DEPLOYMENTS, after=ending.end_members),
     ),
     *SHARING,
     Resource(
@@ -245,6 +249,7 @@ RESOURCES: Sequence[Resource] = (
         word="rate-card",
         dated=True,
         parent="rate-cards",
+        ending=Ending(prices.CARD_PRICES, prices.CARD_PRICES.keys[1:], after=ending.check_card),
     ),
     Resource(
         "subscription",
@@ -257,97 +262,9 @@ RESOURCES: Sequence[Resource] = (
         enter.enter_subscription,
         seen_by="customers",
         dated=True,
+        ending=Ending(prices.SUBSCRIPTIONS),
     ),
-    Resource(
-        "tax rate",
-        "tax-rates",
-        "what countries take",
-        "country",
-        answers.TaxRate,
-        ("kind", "percent", "valid_from", "valid_to"),
-        tax_inputs.NewTaxRate,
-        enter_tax.enter_tax_rate,
-        dated=True,
-    ),
-    Resource(
-        "tax registration",
-        "tax-registrations",
-        "where entities pay tax",
-        "entity_id",
-        answers.TaxRegistration,
-        ("country", "tax_number", "valid_from", "valid_to"),
-        tax_inputs.NewTaxRegistration,
-        enter_tax.enter_tax_registration,
-        dated=True,
-    ),
-    Resource(
-        "tax treatment",
-        "tax-treatments",
-        "how customers are taxed",
-        "customer_id",
-        answers.TaxTreatment,
-        ("country", "treatment", "included", "valid_from", "valid_to"),
-        tax_inputs.NewTaxTreatment,
-        enter_tax.enter_tax_treatment,
-        dated=True,
-    ),
-    Resource(
-        "payment",
-        "payments",
-        "what customers paid and got back",
-        "payment_id",
-        answers.Payment,
-        ("customer_id", "kind", "paid_on", "currency", "amount", "on_account", "invoice"),
-        receivable_inputs.NewPayment,
-        enter_payment.enter_payment,
-        seen_by="customers",
-    ),
-    Resource(
-        "bank entry",
-        "bank-entries",
-        "what banks booked, and what became of it",
-        "entry_id",
-        bank_answers.BankEntry,
-        ("booked_on", "currency", "amount", "payer", "reference", "state", "payments", "reason"),
-    ),
-    Resource(
-        "dunning policy",
-        "dunning-policies",
-        "when customers are reminded of what is overdue",
-        "entity_id",
-        dunning_answers.DunningPolicy,
-        ("reminder_days", "valid_from", "valid_to"),
-        dunning_inputs.NewDunningPolicy,
-        enter_dunning.enter_dunning_policy,
-        dated=True,
-    ),
-    Resource(
-        "dunning letter",
-        "dunning-letters",
-        "letters about what is overdue",
-        "letter_id",
-        dunning_answers.DunningLetter,
-        ("customer_id", "level", "written_on", "currency", "open", "invoices"),
-        seen_by="customers",
-    ),
-    Resource(
-        "dispute",
-        "disputes",
-        "what customers dispute of invoices",
-        "dispute_id",
-        answers.Dispute,
-        ("invoice", "line_no", "customer_id", "opened_at", "reason", "outcome", "credit_note"),
-        seen_by="customers",
-    ),
-    Resource(
-        "credit note",
-        "credit-notes",
-        "what was taken back of invoices",
-        "number",
-        answers.CreditNote,
-        ("invoice", "customer_id", "issued_at", "currency", "payable", "on_account"),
-        seen_by="customers",
-    ),
+    *RECEIVABLE,
     Resource(
         "budget",
         "budgets",
@@ -359,6 +276,7 @@ RESOURCES: Sequence[Resource] = (
         enter_budget.enter_budget,
         seen_by="customers",
         dated=True,
+        ending=Ending(BUDGET_ROWS),
     ),
     Resource(
         "budget balance",
@@ -442,6 +360,9 @@ RESOURCES: Sequence[Resource] = (
     ),
 )
 BY_WORD: Mapping[str, Resource] = {word: each for each in RESOURCES for word in each.words}
+
+
+ENDING: Mapping[str, Resource] = {each.path: each for each in RESOURCES if each.ending}
 
 
 def enter_of(model: type[InputModel]) -> Enter:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from ledger.flows.reference import enter_idle, enter_weights
-from ledger.flows.reference.resource import Resource
+from ledger.flows.reference.resource import Ending, Resource
+from ledger.store.cost.cost_inputs import WEIGHT_SETS
+from ledger.store.cost.idle_policies import IDLE_POLICIES
 from ledger.wire import answers, idle_inputs, weight_inputs
 
 SHARING: Sequence[Resource] = (
@@ -17,6 +19,7 @@ SHARING: Sequence[Resource] = (
         weight_inputs.NewWeightSet,
         enter_weights.enter_weight_set,
         dated=True,
+        ending=Ending(WEIGHT_SETS),
     ),
     Resource(
         "idle policy",
@@ -28,5 +31,6 @@ SHARING: Sequence[Resource] = (
         idle_inputs.NewIdlePolicy,
         enter_idle.enter_idle_policy,
         dated=True,
+        ending=Ending(IDLE_POLICIES, ("scope",), {"scope": ""}),
     ),
 )

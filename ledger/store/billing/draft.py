@@ -70,9 +70,20 @@ async def list_payables(
 async def list_subscriptions(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime
 ) -> list[str]:
-    """Ids of an entity's subscriptions that are valid at a moment of [since, until)."""
+    """Ids of an entity's subscriptions that are valid at a moment of [since, until), or have an
+    invoice and ended before."""
     rows = await INVOICE["list_subscriptions"].rows(
         connection, entity_id=entity_id, since=since, until=until
+    )
+    return [row["subscription_id"] for row in rows]
+
+
+async def list_credited_apart(
+    connection: Connection, subscription_ids: Sequence[str], *, at: datetime
+) -> list[str]:
+    """Those whose overcharges are credit notes of their own: by their entity, or as they ended."""
+    rows = await INVOICE["list_credited_apart"].rows(
+        connection, subscription_ids=list(subscription_ids), at=at
     )
     return [row["subscription_id"] for row in rows]
 
@@ -236,6 +247,7 @@ def _agreement(row: asyncpg.Record) -> Agreement:
         invoice_prefix=row["invoice_prefix"],
         is_test=row["is_test"],
         review=ReviewRule(row["review_times"], row["review_above"]),
+        credits_overcharges=row["overcharges"] == "credit_note",
     )
 
 

@@ -23,7 +23,7 @@ SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
        ed.tax_number AS entity_tax_number, ed.email AS entity_email,
        ed.country AS entity_country, ed.electronic_address AS entity_electronic_address,
        ed.payment_account AS entity_payment_account, ed.payment_link AS entity_payment_link,
-       ed.review_times, ed.review_above, coalesce(s.own_language, ed.language) AS language,
+       ed.review_times, ed.review_above, ed.overcharges, coalesce(s.own_language, ed.language) AS language,
        coalesce(s.own_payment_days, ed.payment_days) AS payment_days
   FROM (SELECT * FROM asked a FULL JOIN buyers b ON b.buyer_id = a.customer_id OFFSET 0) s
   JOIN entity e USING (entity_id)
@@ -42,10 +42,24 @@ SELECT c.customer_id, i.currency, i.payable
                       ORDER BY v.invoice_id DESC LIMIT :history) i;
 
 -- name: list_subscriptions
--- Subscriptions of an entity that are valid at a moment of a period.
+-- Subscriptions of an entity that are valid at a moment of a period, or were before and have an invoice.
 SELECT DISTINCT s.subscription_id
   FROM subscription s JOIN customer c USING (customer_id)
- WHERE c.entity_id = :entity_id AND upper_inf(s.recorded) AND s.valid && tstzrange(:since, :until)
+ WHERE c.entity_id = :entity_id AND upper_inf(s.recorded)
+   AND (s.valid && tstzrange(:since, :until)
+        OR (upper(s.valid) <= :since AND EXISTS (SELECT FROM invoice i WHERE i.subscription_id = s.subscription_id)))
+ ORDER BY s.subscription_id;
+
+-- name: list_credited_apart
+-- Those of some subscriptions whose overcharges are credit notes of their own: their entity says so, or they have ended, so
+-- that no invoice follows; subscription (subscription_id).
+SELECT s.subscription_id
+  FROM subscription s
+  JOIN customer c USING (customer_id)
+  JOIN entity_detail d ON d.entity_id = c.entity_id AND upper_inf(d.recorded) AND d.valid @> :at::timestamptz
+ WHERE s.subscription_id = ANY(:subscription_ids::text[]) AND upper_inf(s.recorded)
+ GROUP BY s.subscription_id, d.overcharges
+HAVING d.overcharges = 'credit_note' OR max(coalesce(upper(s.valid), 'infinity')) <= :at::timestamptz
  ORDER BY s.subscription_id;
 
 -- name: sum_period_charges

@@ -1,0 +1,112 @@
+"""What customers owe and pay, its tax and reminders: part of the table of all that is entered."""
+
+from collections.abc import Sequence
+
+from ledger.flows.reference import enter_dunning, enter_payment, enter_tax
+from ledger.flows.reference.resource import Ending, Resource
+from ledger.store.billing import dunning, tax
+from ledger.wire import (
+    answers,
+    bank_answers,
+    dunning_answers,
+    dunning_inputs,
+    receivable_inputs,
+    tax_inputs,
+)
+
+RECEIVABLE: Sequence[Resource] = (
+    Resource(
+        "tax rate",
+        "tax-rates",
+        "what countries take",
+        "country",
+        answers.TaxRate,
+        ("kind", "percent", "valid_from", "valid_to"),
+        tax_inputs.NewTaxRate,
+        enter_tax.enter_tax_rate,
+        dated=True,
+        ending=Ending(tax.RATES, ("kind",)),
+    ),
+    Resource(
+        "tax registration",
+        "tax-registrations",
+        "where entities pay tax",
+        "entity_id",
+        answers.TaxRegistration,
+        ("country", "tax_number", "valid_from", "valid_to"),
+        tax_inputs.NewTaxRegistration,
+        enter_tax.enter_tax_registration,
+        dated=True,
+        ending=Ending(tax.REGISTRATIONS, ("country",)),
+    ),
+    Resource(
+        "tax treatment",
+        "tax-treatments",
+        "how customers are taxed",
+        "customer_id",
+        answers.TaxTreatment,
+        ("country", "treatment", "included", "valid_from", "valid_to"),
+        tax_inputs.NewTaxTreatment,
+        enter_tax.enter_tax_treatment,
+        dated=True,
+        ending=Ending(tax.TREATMENTS),
+    ),
+    Resource(
+        "payment",
+        "payments",
+        "what customers paid and got back",
+        "payment_id",
+        answers.Payment,
+        ("customer_id", "kind", "paid_on", "currency", "amount", "on_account", "invoice"),
+        receivable_inputs.NewPayment,
+        enter_payment.enter_payment,
+        seen_by="customers",
+    ),
+    Resource(
+        "bank entry",
+        "bank-entries",
+        "what banks booked, and what became of it",
+        "entry_id",
+        bank_answers.BankEntry,
+        ("booked_on", "currency", "amount", "payer", "reference", "state", "payments", "reason"),
+    ),
+    Resource(
+        "dunning policy",
+        "dunning-policies",
+        "when customers are reminded of what is overdue",
+        "entity_id",
+        dunning_answers.DunningPolicy,
+        ("reminder_days", "valid_from", "valid_to"),
+        dunning_inputs.NewDunningPolicy,
+        enter_dunning.enter_dunning_policy,
+        dated=True,
+        ending=Ending(dunning.POLICIES),
+    ),
+    Resource(
+        "dunning letter",
+        "dunning-letters",
+        "letters about what is overdue",
+        "letter_id",
+        dunning_answers.DunningLetter,
+        ("customer_id", "level", "written_on", "currency", "open", "invoices"),
+        seen_by="customers",
+    ),
+    Resource(
+        "dispute",
+        "disputes",
+        "what customers dispute of invoices",
+        "dispute_id",
+        answers.Dispute,
+        ("invoice", "line_no", "customer_id", "opened_at", "reason", "outcome", "credit_note"),
+        seen_by="customers",
+    ),
+    Resource(
+        "credit note",
+        "credit-notes",
+        "what was taken back of invoices",
+        "number",
+        answers.CreditNote,
+        ("invoice", "customer_id", "issued_at", "currency", "payable", "on_account"),
+        seen_by="customers",
+    ),
+)
