@@ -7,6 +7,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 
 from ledger.api import (
     bank,
+    closes,
     coming,
     disputes,
     dunning,
@@ -44,6 +45,7 @@ HANDLERS = (
     *invoices.HANDLERS,
     *usage_statement.HANDLERS,
     *bank.HANDLERS,
+    *closes.HANDLERS,
     *disputes.HANDLERS,
     *dunning.HANDLERS,
     *grouped.HANDLERS,

@@ -6,6 +6,7 @@ from typing import Any
 from ledger.wire import (
     budget_inputs,
     changes,
+    close_inputs,
     credit_inputs,
     dunning_inputs,
     events,
@@ -150,6 +151,10 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     receivable_inputs.CreditAsk: {
         "reason": "a slow afternoon",
         "lines": [{"line_no": 1, "amount": "0.01"}],
+    },
+    close_inputs.MonthAsk: {
+        **{"entity_id": "acme-ai", "month": "2024-07", "state": "soft_closed"},
+        "reason": "July is reviewed",
     },
     receivable_inputs.DisputeAsk: {"reason": "these tokens were a test of yours", "line_no": 1},
     receivable_inputs.DisputeResolution: {

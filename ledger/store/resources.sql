@@ -301,6 +301,18 @@ SELECT d.dispute_id, d.entity_id, d.customer_id, i.number AS invoice, d.line_no,
    AND (:after::text[] IS NULL OR ARRAY[lpad(d.dispute_id::text, 20, '0')] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_closes
+-- Changes of months of entities, in their order; primary key.
+SELECT s.entity_id, to_char(s.month, 'YYYY-MM') AS month, s.change_no, s.state, s.changed_at, s.actor, s.reason, s.accepted,
+       s.lines, encode(s.seal, 'hex') AS seal,
+       ARRAY[s.entity_id, to_char(s.month, 'YYYY-MM'), lpad(s.change_no::text, 10, '0')] AS sort_key
+  FROM month_state s
+ WHERE (:id::text IS NULL OR s.entity_id = :id)
+   AND (:entity_id::text IS NULL OR s.entity_id = :entity_id)
+   AND (:after::text[] IS NULL
+        OR ARRAY[s.entity_id, to_char(s.month, 'YYYY-MM'), lpad(s.change_no::text, 10, '0')] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_credit_notes
 -- What was taken back of invoices, by time of issue.
 SELECT n.number, n.credit_note_id, n.entity_id, n.customer_id, i.number AS invoice, n.currency, n.net_total, n.tax_total,

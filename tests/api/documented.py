@@ -30,7 +30,7 @@ IDS = {
         "dunning-policies": "acme-ai",
         "tax-treatments": "shop",
     },
-    **{"payments": "bank-4711", "credit-notes": "ACME-AI-C-1"},
+    **{"closes": "acme-ai", "payments": "bank-4711", "credit-notes": "ACME-AI-C-1"},
     **dict.fromkeys(("budgets", "budget-balances", "budget-alerts"), "shop-a-day"),
     "reservations": "chatcmpl-8f1c.1",
     **dict.fromkeys(("tax-registrations", "dunning-policies"), "acme-ai"),

@@ -125,6 +125,9 @@ async def _remind(served: Served, worker: Connection) -> None:
     assert len(done.letters) == 1
     disputed = served.post("/v1/invoices/1/disputes", {"reason": "not ours", "line_no": 1})
     assert disputed.status_code == 201, disputed.text
+    months = served.get("/v1/entities/factory/months").json()
+    ask = {"entity_id": "factory", "month": months["next"], "state": "soft_closed"}
+    assert served.post("/v1/closes", ask).status_code == 201
 
 
 async def _nobody(url: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -26,7 +26,7 @@ ONE = {
         "assets": "rack",
         "tariffs": "power",
     },
-    **{"weight-sets": "chat", "idle-policies": "factory"},
+    **{"closes": "factory", "weight-sets": "chat", "idle-policies": "factory"},
     **{"deployments": "chat", "rate-cards": "card-acme", "subscriptions": "sub-acme"},
     **{"fx-rates": "EUR-USD", "exports": "journal_lines", "tax-rates": "IE"},
     **{"tax-registrations": "factory", "tax-treatments": "acme", "payments": "bank-1"},

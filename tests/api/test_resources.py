@@ -87,6 +87,7 @@ BODIES: dict[str, Any] = {
 MADE = {
     *("credit-notes", "budget-balances", "budget-alerts", "reservations"),
     *("deliveries", "bank-entries", "dunning-letters", "credit-events", "agent-runs"),
+    "closes",
     "disputes",
 }
 PRICES = {"prices": [{"start": day(0), "resolution_minutes": 60, "price_per_mwh": "80"}]}

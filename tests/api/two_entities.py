@@ -181,6 +181,10 @@ async def fill_two(served: Served, worker: Connection) -> None:
     for invoice_id in (1, 2):
         disputed = served.post(f"/v1/invoices/{invoice_id}/disputes", {"reason": "not ours"})
         assert disputed.status_code == 201, disputed.text
+    for entity, _ in (OWN, FOREIGN):
+        months = served.get(f"/v1/entities/{entity}/months").json()
+        ask = {"entity_id": entity, "month": months["next"], "state": "soft_closed"}
+        assert served.post("/v1/closes", ask).status_code == 201
 
 
 def make_keys(served: Served) -> None:

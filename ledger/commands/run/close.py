@@ -13,7 +13,7 @@ def close() -> None:
     """Close months of an entity: what is booked for a closed one never changes.
 
     What belongs to it and comes later is booked in the next month that is open, and names the day
-    it corrects.
+    it corrects. `list closes` has every change.
     """
 
 

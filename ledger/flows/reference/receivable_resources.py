@@ -8,6 +8,7 @@ from ledger.store.billing import dunning, tax
 from ledger.wire import (
     answers,
     bank_answers,
+    close_answers,
     dunning_answers,
     dunning_inputs,
     receivable_inputs,
@@ -99,6 +100,14 @@ RECEIVABLE: Sequence[Resource] = (
         answers.Dispute,
         ("invoice", "line_no", "customer_id", "opened_at", "reason", "outcome", "credit_note"),
         seen_by="customers",
+    ),
+    Resource(
+        "close",
+        "closes",
+        "months that closed, and opened again",
+        "entity_id",
+        close_answers.Close,
+        ("month", "state", "changed_at", "actor", "reason", "accepted", "lines"),
     ),
     Resource(
         "credit note",

@@ -45,6 +45,7 @@ class KeptChange:
     changed_at: datetime
     actor: str
     reason: str
+    accepted: Mapping[str, int]
     lines: int | None
     seal: str | None
 

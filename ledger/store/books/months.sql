@@ -89,7 +89,7 @@ SELECT p.currency::text AS currency, sum(p.amount) AS amount FROM posting p JOIN
 
 -- name: list_changes
 -- Every change of months of an entity, or (NULL) of all, in order; primary key.
-SELECT s.entity_id, to_char(s.month, 'YYYY-MM') AS month, s.change_no, s.state, s.changed_at, s.actor, s.reason, s.lines,
-       encode(s.seal, 'hex') AS seal
+SELECT s.entity_id, to_char(s.month, 'YYYY-MM') AS month, s.change_no, s.state, s.changed_at, s.actor, s.reason,
+       s.accepted, s.lines, encode(s.seal, 'hex') AS seal
   FROM month_state s WHERE :entity_id::text IS NULL OR s.entity_id = :entity_id
  ORDER BY s.entity_id, s.month, s.change_no;
