@@ -187,6 +187,7 @@ class Deployment(Dated):
     instance_gpus: dict[str, list[str]]
     gpu_share: Number
     mig_slices: list[str]
+    gpu_split: str
 
 
 class WeightTerms(ClosedModel):

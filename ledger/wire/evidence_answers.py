@@ -105,6 +105,7 @@ class ServingDeployment(ClosedModel):
     instance_gpus: dict[str, list[str]]
     gpu_parts: int
     mig_slices: list[str]
+    gpu_split: str
     weight_set_id: str | None
     weight_source: str
 

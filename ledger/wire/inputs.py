@@ -225,8 +225,8 @@ class NewDeployment(DatedInput):
     Where GPUs are named their number is `gpu_count`; without instances the deployment takes usage
     of its model that names no known one. `instance_gpus` says which of the GPUs an instance runs
     on: what these draw is for what ran there. Of each GPU the deployment has `gpu_share`, or its
-    `mig_slices`; others may have the rest. At rest a GPU draws `idle_mw_per_gpu`, as it was
-    measured; what ran is weighed in slots of `slot_s` seconds.
+    `mig_slices`; others may have the rest, and what runs is told apart by `gpu_split`. At rest a
+    GPU draws `idle_mw_per_gpu`, as measured; what ran is weighed in slots of `slot_s` seconds.
     """
 
     deployment_id: Identifier
@@ -242,6 +242,7 @@ class NewDeployment(DatedInput):
     instance_gpus: Annotated[dict[Label, Names], Field(default_factory=dict, max_length=VALUES_MAX)]
     gpu_share: GpuShare = Decimal(1)
     mig_slices: Names = ()
+    gpu_split: Literal["share", "busy_time", "weights"] = "share"
 
     @model_validator(mode="after")
     def _check_gpus(self) -> Self:
@@ -260,6 +261,12 @@ class NewDeployment(DatedInput):
     def _check_share(self) -> Self:
         if self.mig_slices and self.gpu_share != 1:
             raise problem_at("gpu_share", self.gpu_share, "leave it out with mig_slices")
+        if self.gpu_split != "share" and not self.gpu_uuids:
+            raise problem_at("gpu_split", self.gpu_split, "name the GPUs in gpu_uuids")
+        apart = sum(len(gpus) for gpus in self.instance_gpus.values()) == len(self.gpu_uuids)
+        if self.gpu_split != "share" and len(self.engine_instances) > 1 and not apart:
+            action = "say in instance_gpus which GPUs each engine instance runs on"
+            raise problem_at("gpu_split", self.gpu_split, action)
         return self
 
     @model_validator(mode="after")

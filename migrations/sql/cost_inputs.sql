@@ -132,6 +132,7 @@ CREATE TABLE deployment (
   instance_gpus     jsonb NOT NULL DEFAULT '{}',
   gpu_parts         int NOT NULL DEFAULT 7000000 CHECK (gpu_parts BETWEEN 1 AND 7000000),
   mig_slices        text[] NOT NULL DEFAULT '{}',
+  gpu_split         text NOT NULL DEFAULT 'share' CHECK (gpu_split IN ('share', 'busy_time', 'weights')),
   valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded          int8range NOT NULL,
   CHECK (cardinality(gpu_uuids) IN (0, gpu_count)),
@@ -145,6 +146,7 @@ COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
 COMMENT ON COLUMN deployment.instance_gpus IS 'Which of its GPUs an engine instance runs on, where that is known.';
 COMMENT ON COLUMN deployment.gpu_parts IS 'How much of each of its GPUs it has, in parts of 7,000,000: millionths and sevenths are whole numbers of them.';
 COMMENT ON COLUMN deployment.mig_slices IS 'By which slices of MIG it has its part of each GPU; empty: by a declared share.';
+COMMENT ON COLUMN deployment.gpu_split IS 'By what GPUs that others have a part of are split while anything runs; at rest it is by their parts.';
 COMMENT ON COLUMN deployment.engine_instances IS 'Empty: the deployment takes usage of its model that names no known instance.';
 
 CREATE TABLE weight_set (

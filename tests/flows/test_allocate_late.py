@@ -91,6 +91,28 @@ async def test_late_work_revises_who_served_it(
     assert (await allocate(worker, now=LATER)).rows_written == 0
 
 
+async def test_late_work_revises_who_uses_its_gpu_by_turns(worker: Connection) -> None:
+    books = Books(worker)
+    await several(books)
+    for name in ("turn-1", "turn-2"):
+        await books.deployment(
+            *(START, at(3600)),
+            deployment_id=name,
+            model=name,
+            gpus=["GPU-3"],
+            instances=[name],
+            gpu_parts=3_500_000,
+            gpu_split="busy_time",
+        )
+        await books.usage(WINDOWS[2], Tokens(output=50), instance=name, busy=range(450))
+    await allocate(worker, now=LATER)
+    await books.usage(WINDOWS[2], Tokens(output=9), instance="turn-1", busy=range(450, 700))
+    await allocate(worker, now=LATER)
+    assert (await _stored(worker)).equals(await _anew(worker))
+    assert await _revised(worker) == {("deployment:turn-1", 2), ("deployment:turn-2", 2)}
+    assert (await allocate(worker, now=LATER)).rows_written == 0
+
+
 async def test_late_work_of_a_model_that_nobody_serves_costs_nothing(worker: Connection) -> None:
     books = Books(worker)
     await several(books)

@@ -34,7 +34,7 @@ def parts_of(share: str) -> int:
     return int(Fraction(share) * 7_000_000)
 
 
-async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1) -> None:
+async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1, **split: Any) -> None:
     """A GPU at 4 EUR an hour and 100 EUR a MWh, that deployments have these shares of."""
     end = START + timedelta(hours=hours)
     await books.entity()
@@ -51,6 +51,7 @@ async def shared_gpu(books: Books, shares: dict[str, str], *, hours: int = 1) ->
             gpus=[GPU],
             instances=[name],
             gpu_parts=parts_of(share),
+            **split,
         )
     await books.readings(GPU, steady(range(0, hours * 3600 + 1, 10)))
 
@@ -72,6 +73,37 @@ async def test_each_has_its_share_of_energy_and_cost_and_the_rest_is_idle_of_the
         "asset:rack/idle": (72_000_000, 9_000_000, Decimal("0.2")),
     }
     assert [row["metered_mj"] for row in await meters_of(worker)] == [360_000_000] * 4
+    found = await worker.fetchrow(RESIDUALS)
+    assert found is not None
+    assert (found["metered"], found["estimated"], found["cost"]) == (0, 0, 0)
+
+
+async def test_by_busy_time_who_runs_pays_and_rest_goes_by_share(worker: Connection) -> None:
+    """Both run for a third of the quarter hour, one of them for another third, and then nobody."""
+    books = Books(worker)
+    shares = {"chat": "0.5", "tts": "0.25"}
+    await shared_gpu(books, shares, gpu_split="busy_time", idle_mw_per_gpu=100_000)
+    await books.usage(START, Tokens(output=1), instance="chat", busy=range(600))
+    await books.usage(START, Tokens(output=1), instance="tts", busy=range(300))
+    await allocate(worker, now=LATER)
+    lines = await lines_of(worker, START)
+    # 400 W all along: by halves, then chat's, with what the first slot at rest drew above 100 W.
+    assert {name: line["device_metered_mj"] for name, line in lines.items()} == {
+        "deployment:chat/usage": 60_000_000 + 120_000_000 + 4_500_000,
+        "deployment:tts/usage": 60_000_000,
+        "deployment:chat/idle": 77_000_000,
+        "deployment:tts/idle": 38_500_000,
+        "asset:rack/idle": 0,
+    }
+    costs = {name: line["gpu_cost"] for name, line in lines.items()}
+    # Three quarters of the euro: 1/3 by halves, 1/3 chat's, 1/3 at rest by two to one.
+    assert {name: cost.quantize(Decimal("0.000001")) for name, cost in costs.items()} == {
+        "deployment:chat/usage": Decimal("0.375"),
+        "deployment:tts/usage": Decimal("0.125"),
+        "deployment:chat/idle": Decimal("0.166667"),
+        "deployment:tts/idle": Decimal("0.083333"),
+        "asset:rack/idle": Decimal("0.25"),
+    }
     found = await worker.fetchrow(RESIDUALS)
     assert found is not None
     assert (found["metered"], found["estimated"], found["cost"]) == (0, 0, 0)
@@ -112,9 +144,9 @@ async def test_gpu_hours_are_counted_by_share_and_a_meter_once(worker: Connectio
     assert [(row.covered_gpu_s, row.deployed_gpu_s) for row in covered.energy] == [(3600, 3600)] * 2
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 async def test_nothing_is_lost_of_gpus_whose_shares_change(worker: Connection, seed: int) -> None:
-    """Whole, shared and left, changed within the day, over gaps and resets."""
+    """Whole, shared in any manner and left, changed within the day, over gaps and resets."""
     rng, books = random.Random(seed), Books(worker)
     gpus = [f"GPU-{n}" for n in range(3)]
     await books.entity()
@@ -123,7 +155,7 @@ async def test_nothing_is_lost_of_gpus_whose_shares_change(worker: Connection, s
     await books.tariff([(START, at(1234), "81.3"), (at(1234), END, "-17.000001")])
     await books.owned(START, END, gpu_count=4, price="99999.99", life_months=37)
     for n, gpu in enumerate(gpus):
-        left = 10**6
+        left, split = 10**6, rng.choice(("share", "busy_time", "weights"))
         for name in "abc":
             part = rng.choice((left, rng.randrange(1, left), left // 2))
             since = START + rng.randrange(4) * QUARTER
@@ -135,6 +167,7 @@ async def test_nothing_is_lost_of_gpus_whose_shares_change(worker: Connection, s
                 gpus=[gpu],
                 instances=[f"{name}{n}"],
                 gpu_parts=7 * part,
+                gpu_split=split,
                 idle_mw_per_gpu=rng.choice((None, 90_000)),
             )
             left -= part
@@ -183,6 +216,17 @@ async def test_a_whole_gpu_or_one_of_another_asset_is_not_shared(worker: Connect
         )
     with pytest.raises(ConflictError, match="GPU GPU-1 serves deployment chat of asset rack"):
         await enter_deployment(worker, deployment("far", asset_id="other", gpu_share="0.5"), AUTHOR)
+
+
+async def test_all_on_a_gpu_split_it_in_one_manner(worker: Connection) -> None:
+    await enter_site(worker)
+    half = {"gpu_share": "0.5", "gpu_split": "busy_time"}
+    await enter_deployment(worker, deployment("chat", **half), AUTHOR)
+    with pytest.raises(ConflictError, match="GPU-1 is split by busy_time for deployment chat"):
+        await enter_deployment(worker, deployment("tts", gpu_share="0.5"), AUTHOR)
+    with pytest.raises(ConflictError, match="chat is weighed in slots of 15 s"):
+        await enter_deployment(worker, deployment("tts", slot_s=60, **half), AUTHOR)
+    await enter_deployment(worker, deployment("tts", **half), AUTHOR)
 
 
 async def test_an_asset_has_room_for_parts_of_its_gpus(worker: Connection) -> None:

@@ -207,16 +207,16 @@ class Books:
         idle_mw_per_gpu: int | None = None,
         instance_gpus: Mapping[str, Sequence[str]] = NO_GPUS,
         gpu_parts: int = 7_000_000,
+        gpu_split: str = "share",
     ) -> None:
         await self._store(
             """WITH d AS (
                  INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
                    gpu_count, gpu_uuids, engine_instances, weight_version, weight_uncached,
                    weight_cache_read, weight_cache_write, weight_output, weight_context,
-                   weight_step, idle_mw_per_gpu, instance_gpus, gpu_parts, valid, recorded)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                         $18, tstzrange($19, $20), int8range($21, NULL))
-                 RETURNING *)
+                   weight_step, idle_mw_per_gpu, instance_gpus, gpu_parts, gpu_split, valid,
+                   recorded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+                   $15, $16, $17, $18, $19, tstzrange($20, $21), int8range($22, NULL)) RETURNING *)
                INSERT INTO deployment_member
                  (deployment_row_id, deployment_id, member, kind, parts, valid, recorded)
                SELECT deployment_row_id, deployment_id, m.*, valid, recorded FROM d,
@@ -225,7 +225,7 @@ class Books:
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
                 *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu),
-                *(dict(instance_gpus), gpu_parts, since, until),
+                *(dict(instance_gpus), gpu_parts, gpu_split, since, until),
             ),
         )
 

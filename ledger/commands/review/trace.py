@@ -284,7 +284,8 @@ def _terms(traced: CostEvidence) -> Iterable[str]:
             weights += f"; {d.idle_mw_per_gpu:,} mW a GPU at rest"
         of_each = f"{share_of_gpu(d.gpu_parts):f} of each of " if d.shares_gpus else ""
         of_each = f"{' and '.join(d.mig_slices)}, {of_each}" if d.mig_slices else of_each
-        gpus = f"{of_each}{d.gpu_count} GPUs"
+        by_use = f" by {d.gpu_split.replace('_', ' ')}" if d.splits_by_use else ""
+        gpus = f"{of_each}{d.gpu_count} GPUs{by_use}"
         yield f"Deployment {d.deployment_id}: {gpus} for {d.model}; weights {weights}"
 
 

@@ -5,7 +5,7 @@ came in, with measured and estimated energy apart. An engine is idle while no at
 Then it takes what it takes at rest, and all else of a slot's energy goes to what ran in that slot.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,6 +56,31 @@ class EnergyInput:
     cuts: Sequence[TariffCut]
     site: Site
     idle_mw: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutEnergy:
+    """What was used at one price: in each slot while anything ran, and at rest in all of them;
+    metered, estimated and of hosts, in mJ."""
+
+    price_per_mwh: Decimal | None
+    busy: Sequence[tuple[int, int, int]]
+    idle: tuple[int, int, int]
+
+    @property
+    def pools(self) -> list[int]:
+        """What each slot used while anything ran, in mJ."""
+        return [sum(three) for three in self.busy]
+
+
+@dataclass(frozen=True, slots=True)
+class UsedGpus:
+    """What an engine has of GPUs that others use too: by price of their energy, and of their
+    hardware cost, in 1e-12 of the currency, in each slot while anything ran, and at rest."""
+
+    cuts: Sequence[CutEnergy]
+    busy_costs: Sequence[int]
+    idle_cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +147,36 @@ class WindowAllocation:
 
 
 def allocate_window(
-    window: Period, *, energy: EnergyInput | None, work: SlotWork, gpu_cost: Decimal
+    window: Period,
+    *,
+    energy: EnergyInput | None,
+    work: SlotWork,
+    gpu_cost: Decimal,
+    used: UsedGpus | None = None,
 ) -> WindowAllocation:
     """Lines of one deployment and window: usage by key, then idle, then unattributed.
 
     `energy` None is an unmetered or all-in lease: no electricity of ours. `gpu_cost` is the whole
-    hardware cost of the window. What ran and weighs nothing is unattributed, and what engines
+    hardware cost of the window; `used` is what of both is its own where others used its GPUs too.
+    What ran and weighs nothing is unattributed, and what engines
     counted beyond all requests is unclaimed.
     """
-    covered_us = sum(work.covered_us)
-    rest_us = work.full_us * len(work.covered_us) - covered_us
-    busy_cost, idle_cost = apportion(units_of(gpu_cost), [covered_us, rest_us])
+    if used is None:
+        busy_costs: Sequence[int] = work.covered_us
+        busy_cost, idle_cost = _at_work(units_of(gpu_cost), work)
+        cuts: Iterable[CutEnergy] = energy_of_slots(window, energy, work) if energy else ()
+    else:
+        busy_costs, busy_cost, idle_cost = used.busy_costs, sum(used.busy_costs), used.idle_cost
+        cuts = used.cuts
     idle = Share(gpu_cost=idle_cost)
     taken = _Taken(work, KindSums(work.tokens))
-    taken.add(Share(gpu_cost=busy_cost), work.covered_us)
+    taken.add(Share(gpu_cost=busy_cost), busy_costs)
     electricity, unpriced = 0, 0
-    for price, slots in _measured(window, energy, work):
+    for cut in cuts:
         assert energy is not None
-        busy, rest = _priced(_halves(slots), energy.site, price)
-        taken.add(busy, [slot.busy_mj for slot in slots])
+        price, whole = cut.price_per_mwh, Share(*map(sum, zip(*cut.busy, strict=True)))
+        busy, rest = _priced((whole, Share(*cut.idle)), energy.site, price)
+        taken.add(busy, cut.pools)
         idle += rest
         electricity += sum(each.device_cost + each.overhead_cost for each in (busy, rest))
         if price is None:
@@ -155,6 +191,12 @@ def allocate_window(
         engines=work.engines,
         kinds=taken.kinds,
     )
+
+
+def _at_work(cost: int, work: SlotWork) -> list[int]:
+    """Of a cost what falls on time in which anything ran, and on rest."""
+    covered_us = sum(work.covered_us)
+    return apportion(cost, [covered_us, work.full_us * len(work.covered_us) - covered_us])
 
 
 def together(parts: Sequence[WindowAllocation]) -> WindowAllocation:
@@ -226,19 +268,8 @@ class _Slot:
         return self.busy.metered_mj + self.busy.estimated_mj + self.busy.host_mj
 
 
-def _halves(slots: Sequence[_Slot]) -> tuple[Share, Share]:
-    return (
-        sum((slot.busy for slot in slots), Share()),
-        sum((slot.idle for slot in slots), Share()),
-    )
-
-
-def _measured(
-    window: Period, energy: EnergyInput | None, work: SlotWork
-) -> Iterator[tuple[Decimal | None, Sequence[_Slot]]]:
+def energy_of_slots(window: Period, energy: EnergyInput, work: SlotWork) -> Iterator[CutEnergy]:
     """By price: what lies in each slot of the window, nothing where the price is of other times."""
-    if energy is None:
-        return
     cells = list(_cells(window, energy.cuts, work.slot_s))
     edges = [window.start, *(part.end for part, _, _ in cells)]
     boards = [drawn_between(spans, edges) for spans in energy.gpu_spans]
@@ -252,7 +283,18 @@ def _measured(
             if of_cut == number:
                 drawn = [board[at] for board in boards]
                 slots[slot] = resting.split(slot, part.microseconds, drawn, hosts[at])
-        yield cut.price_per_mwh, slots if energy.idle_mw is None else _beside(slots, work)
+        yield _cut_energy(
+            cut.price_per_mwh, slots if energy.idle_mw is None else _beside(slots, work)
+        )
+
+
+def _cut_energy(price: Decimal | None, slots: Sequence[_Slot]) -> CutEnergy:
+    idle = sum((slot.idle for slot in slots), Share())
+    return CutEnergy(price, [_three(slot.busy) for slot in slots], _three(idle))
+
+
+def _three(share: Share) -> tuple[int, int, int]:
+    return share.metered_mj, share.estimated_mj, share.host_mj
 
 
 def _cells(

@@ -11,6 +11,10 @@ from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS
 from ledger.wire.input_fields import SLOT_SECONDS
 
+# How GPUs that several deployments have are split: by their shares alone; or, while anything runs,
+# by how long each runs, or by what its work weighs, in microjoules for all of them.
+BY_SHARE, BY_BUSY_TIME, BY_WEIGHTS = "share", "busy_time", "weights"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
@@ -30,7 +34,7 @@ class Deployment:
     `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
     GPU draws `idle_mw_per_gpu`; None is unknown. `instance_gpus` are those of its GPUs of which it
     is known by which instance they serve. Of each GPU it has `gpu_parts` of GPU_PARTS,
-    which `mig_slices` are where it is cut by MIG.
+    which `mig_slices` are where it is cut by MIG; what runs on them is told apart by `gpu_split`.
     """
 
     deployment_id: str
@@ -57,6 +61,7 @@ class Deployment:
     instance_gpus: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     gpu_parts: int = GPU_PARTS
     mig_slices: tuple[str, ...] = ()
+    gpu_split: str = BY_SHARE
 
     @property
     def weights(self) -> Weights:
@@ -74,7 +79,12 @@ class Deployment:
     @property
     def shares_gpus(self) -> bool:
         """Whether others may have a part of its GPUs: no meter tells what it took alone."""
-        return self.gpu_parts < GPU_PARTS or bool(self.mig_slices)
+        return self.gpu_parts < GPU_PARTS or bool(self.mig_slices) or self.splits_by_use
+
+    @property
+    def splits_by_use(self) -> bool:
+        """Whether what its GPUs take goes to whose work ran there."""
+        return self.gpu_split != BY_SHARE
 
     @property
     def scope(self) -> str:

@@ -14,7 +14,7 @@ from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart
 
 @dataclass(frozen=True, slots=True)
 class GpuShares:
-    """Parts of shared GPUs, by deployment and GPU, and what nobody has of them."""
+    """Parts of GPUs that are split by share, by deployment and GPU, and what nobody has of them."""
 
     taken: Mapping[tuple[str, str], GpuPart]
     left: Mapping[str, GpuPart]
@@ -29,7 +29,7 @@ def find_gpu_shares(deployed: Iterable[Deployment]) -> GpuShares:
     """The parts of GPUs that deployments of one moment have."""
     users: dict[str, list[Deployment]] = defaultdict(list)
     for deployment in sorted(deployed, key=lambda d: d.deployment_id):
-        if deployment.shares_gpus:
+        if deployment.shares_gpus and not deployment.splits_by_use:
             for gpu in deployment.gpu_uuids:
                 users[gpu].append(deployment)
     taken: dict[tuple[str, str], GpuPart] = {}

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import polars as pl
 
-from ledger.domain.apportion import apportion_amount, units_of
+from ledger.domain.apportion import amount_of, apportion, apportion_amount, units_of
 from ledger.domain.cost.allocation import (
     IDLE,
     UNATTRIBUTED,
@@ -21,6 +21,7 @@ from ledger.domain.cost.allocation import (
     EnergyInput,
     Share,
     Site,
+    UsedGpus,
     WindowAllocation,
     allocate_window,
     together,
@@ -31,6 +32,7 @@ from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployme
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.gpu_shares import find_gpu_shares
+from ledger.domain.cost.shared_use import GpuUser, use_of_gpu, used_together
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.unclaimed import Growth, with_unclaimed
@@ -77,13 +79,15 @@ class CostScope:
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What a deployment, or an engine of it on GPUs of its own, served in a window, the attempts
-    with their instances, and what there is to be split over it."""
+    with their instances, and what there is to be split over it; `used` where others used its GPUs
+    too."""
 
     scope: CostScope
     deployment: Deployment
     energy: EnergyInput | None
     served: pl.DataFrame | None
     gpu_cost: Decimal
+    used: UsedGpus | None = None
 
     def weigh(self, served: pl.DataFrame | None) -> SlotWork:
         """The work of attempts, slot by slot."""
@@ -92,7 +96,11 @@ class Serving:
     def allocate(self, work: SlotWork) -> WindowAllocation:
         """All of it, split over this work."""
         return allocate_window(
-            self.scope.window, energy=self.energy, work=work, gpu_cost=self.gpu_cost
+            self.scope.window,
+            energy=self.energy,
+            work=work,
+            gpu_cost=self.gpu_cost,
+            used=self.used,
         )
 
 
@@ -109,7 +117,7 @@ def cost_window(
     deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
     shares = _gpu_costs(factory, assets.values(), deployed, window)
-    every = _serving(factory, window, facts, shares)
+    every = _serving_by_use(factory, window, facts, shares)
     for scope, of_scope in groupby(every, key=lambda serving: serving.scope):
         if scopes is not None and scope.name not in scopes:
             continue
@@ -140,7 +148,47 @@ def serving_in(factory: Factory, window_start: datetime, facts: WindowFacts) -> 
     window = window_of(window_start)
     deployed = valid_at(factory.deployments, window.start)
     shares = _gpu_costs(factory, valid_at(factory.assets, window.start), deployed, window)
-    return list(_serving(factory, window, facts, shares))
+    return _serving_by_use(factory, window, facts, shares)
+
+
+def _serving_by_use(
+    factory: Factory, window: Period, facts: WindowFacts, shares: Mapping[str, Decimal]
+) -> list[Serving]:
+    """As `_serving`, with GPUs that several use by turns split by what ran on each."""
+    every = list(_serving(factory, window, facts, shares))
+    of_gpu: dict[str, list[int]] = defaultdict(list)
+    for at, serving in enumerate(every):
+        for gpu in serving.deployment.gpu_uuids if serving.deployment.splits_by_use else ():
+            of_gpu[gpu].append(at)
+    used: dict[int, list[UsedGpus]] = defaultdict(list)
+    for gpu, numbers in of_gpu.items():
+        servings = [every[at] for at in numbers]
+        for at, own in zip(numbers, _use_of(factory, gpu, servings, facts), strict=True):
+            used[at].append(own)
+    for at, parts in used.items():
+        own = used_together(parts)
+        cost = amount_of(sum(own.busy_costs) + own.idle_cost)
+        every[at] = replace(every[at], used=own, gpu_cost=cost)
+    return every
+
+
+def _use_of(
+    factory: Factory, gpu: str, servings: Sequence[Serving], facts: WindowFacts
+) -> list[UsedGpus]:
+    """What each has of a GPU that all of them use."""
+    scope = servings[0].scope
+    users = [GpuUser(each.deployment, each.served, each.weigh(each.served)) for each in servings]
+    energy = _energy(factory, scope, facts, {gpu: WHOLE_GPU})
+    at_rest = [user.deployment.idle_mw_per_gpu for user in users]
+    known = [idle_mw for idle_mw in at_rest if idle_mw is not None]
+    if energy is not None and known:
+        energy = replace(energy, idle_mw=max(known))
+    hardware = 0
+    for serving in servings:
+        gpus = serving.deployment.gpu_uuids
+        each = apportion(units_of(serving.gpu_cost), [1] * len(gpus))
+        hardware += each[gpus.index(gpu)]
+    return use_of_gpu(scope.window, energy, hardware, users)
 
 
 def _serving(

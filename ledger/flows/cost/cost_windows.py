@@ -65,6 +65,7 @@ async def cost_touched(
         for key in keys.values()
         for deployment in serving.of(key, None)
     }
+    touched |= _beside_on_gpus(factory, touched)
     own = [
         d
         for d in factory.deployments
@@ -73,6 +74,17 @@ async def cost_touched(
     gpus = ({gpu for d in own for gpu in d.gpu_uuids} | factory.beside) & read
     scopes = sorted({d.scope for d in own})
     return await _cost(connection, windows, factory, gpus, known.batch_seq, scopes), factory, scopes
+
+
+def _beside_on_gpus(factory: Factory, touched: Collection[str]) -> set[str]:
+    """Who uses a GPU by turns with any of these deployments: what ran there moves its part too."""
+    used = {
+        gpu
+        for d in factory.deployments
+        if d.deployment_id in touched and d.splits_by_use
+        for gpu in d.gpu_uuids
+    }
+    return {d.deployment_id for d in factory.deployments if used & {*d.gpu_uuids}}
 
 
 async def _load_factory(

@@ -352,6 +352,7 @@ def _deployment_values(new: NewDeployment, entity_id: str, gpu_parts: int) -> di
         "instance_gpus": {name: list(gpus) for name, gpus in new.instance_gpus.items()},
         "gpu_parts": gpu_parts,
         "mig_slices": list(new.mig_slices),
+        "gpu_split": new.gpu_split,
         **{f"weight_{name}": weight for name, weight in new.weights.model_dump().items()},
     }
 

@@ -62,6 +62,7 @@ def _check_gpu(others: Sequence[DatedRow], new: NewDeployment, wanted: WantedPar
     for row in others:
         if bool(row.values["mig_slices"]) != bool(new.mig_slices):
             raise _is_cut(row)
+        _check_split(row, new)
     whole_gpu = GpuShare(GPU_PARTS, new.valid_from, new.valid_to)
     own = GpuShare(wanted.parts, new.valid_from, new.valid_to)
     short = find_shortage([whole_gpu], [*(_share(row, new, 1) for row in others), own])
@@ -91,6 +92,23 @@ def _is_cut(row: DatedRow) -> ConflictError:
         f"{remedy}, or end that deployment first.",
         "mig_slices",
     )
+
+
+def _check_split(row: DatedRow, new: NewDeployment) -> None:
+    """Refuse a GPU that is split in two manners, or by what ran in slots of two lengths."""
+    gpu, name = row.values["member"], row.values["deployment_id"]
+    if row.values["gpu_split"] != new.gpu_split:
+        raise ConflictError(
+            f"The GPU {gpu} is split by {row.values['gpu_split']} for deployment {name}.",
+            "Send the same gpu_split for all who use it.",
+            "gpu_split",
+        )
+    if new.gpu_split != "share" and row.values["slot_s"] != new.slot_s:
+        raise ConflictError(
+            f"On the GPU {gpu} deployment {name} is weighed in slots of {row.values['slot_s']} s.",
+            "Send the same slot_s for all who use it.",
+            "slot_s",
+        )
 
 
 def _check_memory(others: Sequence[DatedRow], new: NewDeployment, mig: MigGpu) -> None:

@@ -126,7 +126,8 @@ SELECT c.tariff_id, c.facility_id, part, c.price_per_mwh, int8range(:batch_seq, 
 SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
        deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
        weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output,
-       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus, gpu_parts, mig_slices
+       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus, gpu_parts, mig_slices,
+       gpu_split
   FROM deployment
  WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to)
    AND upper_inf(recorded)
@@ -148,11 +149,11 @@ WITH closed AS (
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, gpu_parts, mig_slices, valid, recorded)
+                        slot_s, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
 SELECT c.deployment_id, c.entity_id, c.asset_id, c.model, c.tier, c.gpu_count, c.gpu_uuids,
        c.engine_instances, c.weight_version, c.weight_uncached, c.weight_cache_read,
        c.weight_cache_write, c.weight_output, c.weight_context, c.weight_step, c.idle_mw_per_gpu,
-       c.slot_s, c.instance_gpus, c.gpu_parts, c.mig_slices, part, int8range(:batch_seq, NULL)
+       c.slot_s, c.instance_gpus, c.gpu_parts, c.mig_slices, c.gpu_split, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING deployment_row_id;
@@ -205,18 +206,18 @@ UPDATE deployment_member SET recorded = int8range(lower(recorded), :batch_seq)
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, gpu_parts, mig_slices, valid, recorded)
+                        slot_s, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
 VALUES (:deployment_id, :entity_id, :asset_id, :model, :tier, :gpu_count, :gpu_uuids,
         :engine_instances, :weight_version, :weight_uncached, :weight_cache_read,
         :weight_cache_write, :weight_output, :weight_context, :weight_step, :idle_mw_per_gpu, :slot_s,
-        :instance_gpus, :gpu_parts, :mig_slices, tstzrange(:valid_from, :valid_to),
+        :instance_gpus, :gpu_parts, :mig_slices, :gpu_split, tstzrange(:valid_from, :valid_to),
         int8range(:batch_seq, NULL))
 RETURNING deployment_row_id;
 
 -- name: find_open_members
 -- Who else has these GPUs or instances meanwhile; the exclusion constraint's index.
 SELECT m.deployment_row_id AS row_id, lower(m.valid) AS valid_from, upper(m.valid) AS valid_to,
-       m.deployment_id, m.kind, m.member, m.parts AS gpu_parts, d.asset_id, d.mig_slices
+       m.deployment_id, m.kind, m.member, m.parts AS gpu_parts, d.asset_id, d.mig_slices, d.gpu_split, d.slot_s
   FROM deployment_member m JOIN deployment d USING (deployment_row_id)
  WHERE ((m.kind = 'gpu' AND m.member = ANY(:gpu_uuids::text[]))
         OR (m.kind = 'instance' AND m.member = ANY(:engine_instances::text[])))
