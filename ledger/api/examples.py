@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.wire import (
+    bill_inputs,
     budget_inputs,
     changes,
     close_inputs,
@@ -56,6 +57,11 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     site_inputs.NewSiteCost: {
         **{"facility_id": "dub-1", "name": "demand", "currency": "EUR", "valid_from": SINCE},
         "demand": {"rates": [[{"price": "12.50", "up_to": "100"}, {"price": "9.75"}]]},
+    },
+    bill_inputs.NewUtilityBill: {
+        **{"bill_id": "esb-2024-01", "facility_id": "dub-1", "currency": "EUR", "kwh": "41250"},
+        **{"first_day": "2024-01-01", "last_day": "2024-01-31", "amount": "3712.50"},
+        **{"tax": "853.88", "reference": "ESB 4711"},
     },
     grid_inputs.NewGridFactors: {
         **{"facility_id": "dub-1", "kind": "carbon_location", "source": "Electricity Maps"},

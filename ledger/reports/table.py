@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ledger.reports.books.balances import BALANCES
+from ledger.reports.cost.bills import BILLS
 from ledger.reports.cost.calibration import CALIBRATION
 from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
@@ -25,6 +26,7 @@ REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     AGENTS,
     AGENT,
     SITES,
+    BILLS,
     EFFICIENCY,
     PRODUCERS_REPORT,
     CALIBRATION,

@@ -34,6 +34,8 @@ READING = ANSWERING | {"default_transaction_read_only": "on"}
 SEND_BYTES = 512 * 1024
 # When to ask the kernel again that has just been asked too often.
 AGAIN_S = 0.15
+# The cut-off of what is asked now, whatever was stored.
+AS_IT_STANDS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

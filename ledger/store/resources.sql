@@ -125,6 +125,18 @@ SELECT t.facility_id, t.name, t.currency, t.kind, t.params, lower(t.valid) AS va
    AND (:after::text[] IS NULL OR ARRAY[t.facility_id, t.name, sortable(lower(t.valid))] > :after::text[])
  ORDER BY sort_key LIMIT :limit;
 
+-- name: list_utility_bills
+-- What utilities asked for, by days of the site.
+SELECT b.bill_id, b.facility_id, (lower(b.valid) AT TIME ZONE f.zone)::date AS first_day,
+       (upper(b.valid) AT TIME ZONE f.zone)::date - 1 AS last_day, b.kwh, b.net AS amount, b.tax, b.currency, b.covers,
+       b.reference, b.final, ARRAY[b.bill_id] AS sort_key
+  FROM utility_bill b JOIN facility f USING (facility_id)
+ WHERE upper_inf(b.recorded) AND (:id::text IS NULL OR b.bill_id = :id)
+   AND (:entity_id::text IS NULL OR f.entity_id = :entity_id)
+   AND (:at::timestamptz IS NULL OR b.valid @> :at::timestamptz)
+   AND (:after::text[] IS NULL OR ARRAY[b.bill_id] > :after::text[])
+ ORDER BY sort_key LIMIT :limit;
+
 -- name: list_grid_factors
 -- What a kWh of sites emits and drinks.
 SELECT g.facility_id, g.kind, g.source, lower(g.period) AS start, upper(g.period) AS end, g.per_kwh,

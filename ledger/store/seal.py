@@ -66,7 +66,7 @@ DATED = (
         "energy_meter",
     ),
     *("asset", "tariff_price", "deployment", "deployment_member", "fx_rate", "rate_card_price"),
-    *("site_cost_term", "grid_factor", "weight_set", "idle_policy"),
+    *("site_cost_term", "utility_bill", "grid_factor", "weight_set", "idle_policy"),
     *("subscription", "tax_rate", "tax_registration", "tax_treatment", "budget", "dunning_policy"),
     "top_up_rule",
 )

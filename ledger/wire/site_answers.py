@@ -37,6 +37,49 @@ class SiteEnergy(ClosedModel):
     peak_kw: Number | None
 
 
+class UtilityBill(ClosedModel):
+    """What a utility asked for, `amount` without tax, for days of a site, the last one included."""
+
+    bill_id: str
+    facility_id: str
+    first_day: Day
+    last_day: Day
+    kwh: Number
+    amount: Amount
+    tax: Amount
+    currency: Currency
+    covers: list[str]
+    reference: str
+    final: bool
+
+
+class BillCompared(UtilityBill):
+    """A bill beside what its days were said to take: `difference` is what it asks for beyond what
+    was accrued, `reasons` what is wrong with it, and percentages are unknown of nothing."""
+
+    metered_mj: int
+    metered_kwh: Number
+    energy_off_pct: Number | None
+    accrued: Amount
+    difference: Amount
+    amount_off_pct: Number | None
+    days: int
+    days_without_readings: int
+    reasons: list[str]
+
+
+class Bills(ClosedModel):
+    """Bills of an entity's sites that have a day in the period, each as a whole beside what was
+    metered and accrued; off by more than the tolerance, they say so."""
+
+    entity_id: str
+    since: Moment
+    until: Moment
+    cut_off_id: int
+    tolerance_pct: Number
+    bills: list[BillCompared]
+
+
 class Sites(ClosedModel):
     """What sites cost and used; costs beside energy and hardware are those of local days that
     begin in the period."""

@@ -13,6 +13,7 @@ from ledger.wire.rules import SizeRule
 from ledger.wire.tariff_inputs import Months, check_schedule
 
 ENERGY = "electricity"
+UTILITY_BILL = "utility bill"
 SITE_COST_KINDS = ("standing", "demand", "tiers", "percent", "bill")
 PERCENT_MAX = 1_000
 
@@ -132,6 +133,8 @@ class NewSiteCost(DatedInput):
             )
         if self.name == ENERGY:
             raise problem_at("name", self.name, "use another name: energy is priced by the tariff")
+        if self.name == UTILITY_BILL:
+            raise problem_at("name", self.name, "use another name, or enter a utility bill")
         terms = self.terms
         if isinstance(terms, PercentTerms | BillTerms) and self.name in terms.of:
             raise problem_at(f"{given[0]}.of", self.name, "leave it out: a cost is not of itself")

@@ -16,7 +16,7 @@ GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
 GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, customer_parent, customer_above, facility_pue, energy_meter, asset,
-  tariff_price, site_cost_term, grid_factor, deployment, weight_set, idle_policy,
+  tariff_price, site_cost_term, utility_bill, grid_factor, deployment, weight_set, idle_policy,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
@@ -80,7 +80,7 @@ BEGIN
       ('rate_card_price', 'rate_card', 'rate_card_id'), ('facility_pue', 'facility', 'facility_id'),
       ('energy_meter', 'facility', 'facility_id'),
       ('tariff', 'facility', 'facility_id'), ('tariff_price', 'facility', 'facility_id'),
-      ('site_cost_term', 'facility', 'facility_id'), ('grid_factor', 'facility', 'facility_id'),
+      ('site_cost_term', 'facility', 'facility_id'), ('utility_bill', 'facility', 'facility_id'), ('grid_factor', 'facility', 'facility_id'),
       ('webhook_secret', 'webhook', 'webhook_id'), ('webhook_state', 'webhook', 'webhook_id'),
       ('bank_entry_outcome', 'bank_entry', 'entry_id'),
       ('notice_due', 'webhook', 'webhook_id'), ('notice_delivery', 'webhook', 'webhook_id'),
@@ -123,7 +123,7 @@ BEGIN
                     FOR EACH ROW EXECUTE FUNCTION refuse_change()', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset',
-      'tariff_price', 'site_cost_term', 'grid_factor', 'deployment', 'weight_set', 'idle_policy', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
+      'tariff_price', 'site_cost_term', 'utility_bill', 'grid_factor', 'deployment', 'weight_set', 'idle_policy', 'deployment_member', 'fx_rate', 'rate_card_price', 'subscription', 'tax_rate',
       'tax_registration', 'tax_treatment', 'budget', 'dunning_policy', 'top_up_rule'] LOOP
     EXECUTE format('CREATE TRIGGER keeps_history BEFORE UPDATE OR DELETE ON %I
                     FOR EACH ROW EXECUTE FUNCTION refuse_change_but_closing()', name);

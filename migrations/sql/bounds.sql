@@ -5,7 +5,7 @@ DECLARE
   name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['entity_detail', 'customer_detail', 'customer_alias', 'customer_parent', 'customer_above', 'facility_pue', 'energy_meter', 'asset', 'deployment', 'weight_set', 'idle_policy',
-                              'deployment_member', 'site_cost_term', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
+                              'deployment_member', 'site_cost_term', 'utility_bill', 'rate_card_price', 'subscription', 'tax_rate', 'tax_registration',
                               'tax_treatment'] LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT valid_in_bounds CHECK (
       lower(valid) >= ''2000-01-01 00:00Z'' AND (upper(valid) <= ''2200-01-01 00:00Z'' OR upper(valid) = ''infinity''))',
@@ -31,6 +31,8 @@ ALTER TABLE tariff_price
   ADD CONSTRAINT period_in_bounds CHECK (
     lower(period) >= '2000-01-01 00:00Z' AND upper(period) <= '2200-01-01 00:00Z'),
   ADD CONSTRAINT price_in_bounds CHECK (price_per_mwh BETWEEN -1e15 AND 1e15);
+ALTER TABLE utility_bill ADD CONSTRAINT amounts_in_bounds CHECK (
+  kwh <= 1e15 AND net BETWEEN -1e15 AND 1e15 AND tax BETWEEN -1e15 AND 1e15);
 ALTER TABLE grid_factor
   ADD CONSTRAINT period_in_bounds CHECK (
     lower(period) >= '2000-01-01 00:00Z' AND upper(period) <= '2200-01-01 00:00Z'),
@@ -51,7 +53,7 @@ BEGIN
   FOR named, field IN VALUES
       ('entity', 'entity_id'), ('entity', 'invoice_prefix'), ('customer', 'customer_id'), ('facility', 'facility_id'),
       ('asset', 'asset_id'), ('tariff', 'tariff_id'), ('deployment', 'deployment_id'), ('rate_card', 'rate_card_id'),
-      ('subscription', 'subscription_id') LOOP
+      ('subscription', 'subscription_id'), ('utility_bill', 'bill_id') LOOP
     EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I CHECK (%I ~ ''^[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,127}$'')',
                    named, field || '_is_plain', field);
   END LOOP;

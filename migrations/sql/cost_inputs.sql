@@ -99,6 +99,25 @@ CREATE TABLE site_cost_term (
 COMMENT ON TABLE site_cost_term IS 'A cost of a site beside energy at its price and hardware, under its name: kinds of cost are rows, not columns.';
 COMMENT ON COLUMN site_cost_term.params IS 'What the rule of its kind goes by (ledger/wire/site_inputs.py), decimals as text.';
 
+CREATE TABLE utility_bill (
+  utility_bill_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  bill_id     text NOT NULL CHECK (bill_id <> ''),
+  facility_id text NOT NULL REFERENCES facility,
+  currency    currency NOT NULL,
+  kwh         amount NOT NULL CHECK (kwh >= 0),
+  net         amount NOT NULL,
+  tax         amount NOT NULL,
+  covers      text[] NOT NULL CHECK (covers <> '{}'),
+  reference   text NOT NULL,
+  final       boolean NOT NULL,
+  valid       tstzrange NOT NULL CHECK (valid_on_grid(valid) AND NOT upper_inf(valid)),
+  recorded    int8range NOT NULL,
+  EXCLUDE USING gist (bill_id WITH =, recorded WITH &&),
+  EXCLUDE USING gist (facility_id WITH =, valid WITH &&, recorded WITH &&)
+);
+COMMENT ON TABLE utility_bill IS 'What a utility asked for, for whole local days of a site: only a final one makes up what was accrued. A bill is replaced as a whole, since an amount of a month says nothing of a week.';
+COMMENT ON COLUMN utility_bill.covers IS 'Costs of the site that it asks for: electricity is energy at its price, others by their names.';
+
 CREATE TABLE grid_factor (
   facility_id text NOT NULL REFERENCES facility,
   kind        text NOT NULL CHECK (kind IN ('carbon_location', 'carbon_market', 'water')),

@@ -16,6 +16,7 @@ IDS = {
         "pues": "dub-1",
         "site-costs": "dub-1",
         "grid-factors": "dub-1",
+        "utility-bills": "esb-2024-01",
         "energy-meters": "rack-1-host",
         "assets": "rack-1",
         "tariffs": "spot",

@@ -13,6 +13,7 @@ from ledger.flows.billing.dun import run_dunning
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
 from tests.api.served import AUTHOR, Served, attempt
+from tests.support.bills import enter_bill
 from tests.support.statements import DAY, IBAN, entry, statement
 from tests.support.weights import enter_idle, enter_measured
 
@@ -163,6 +164,7 @@ async def _hardware(served: Served) -> None:
     await books.tariff([(SINCE, UNTIL, "100")], currency="USD")
     await books.owned(SINCE, UNTIL, gpu_count=2, currency="USD")
     await books.site_cost("rent", SINCE, UNTIL, currency="USD")
+    await enter_bill(books.connection, "2023-11-16", "0.10", currency="USD", final=False)
     for kind in ("carbon_location", "carbon_market", "water"):
         await books.grid_factor(kind, SINCE, UNTIL, "400")
     await books.deployment(SINCE, UNTIL, gpus=["GPU-a", "GPU-b"], instances=["engine-f"])

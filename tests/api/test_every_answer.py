@@ -22,6 +22,7 @@ ONE = {
         "pues": "site",
         "site-costs": "site",
         "grid-factors": "site",
+        "utility-bills": "esb-1",
         "energy-meters": "GPU-a",
         "assets": "rack",
         "tariffs": "power",

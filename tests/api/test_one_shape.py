@@ -32,6 +32,7 @@ ONES: dict[str, tuple[str, ...]] = {
     "/v1/conflicts/1": ("conflicts", "show", "1"),
     "/v1/margins": ("report", "margin", *OF_PERIOD, "--by", "tier"),
     "/v1/sites": ("report", "sites", *OF_PERIOD),
+    "/v1/bills": ("report", "bills", *OF_PERIOD),
     "/v1/efficiency": ("report", "efficiency", *OF_PERIOD),
     "/v1/producers": ("report", "producers", *OF_PERIOD),
     "/v1/calibrations": ("report", "calibration", *OF_PERIOD),

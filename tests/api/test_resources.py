@@ -29,6 +29,10 @@ BODIES: dict[str, Any] = {
         **{"facility_id": "site", "name": "rent", "currency": "USD", "valid_from": day(0)},
         "standing": {"amount": "1", "per": "month"},
     },
+    "utility-bills": {
+        **{"bill_id": "esb-1", "facility_id": "site", "currency": "USD", "kwh": "10"},
+        **{"first_day": "2024-01-01", "last_day": "2024-01-31", "amount": "5", "tax": "1"},
+    },
     "grid-factors": {
         **{"facility_id": "site", "kind": "water", "source": "operator"},
         "factors": [

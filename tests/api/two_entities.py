@@ -79,6 +79,7 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 "engine_instances": [f"{entity}-engine"],
             },
         ),
+        ("utility-bills", _billed(entity)),
         ("idle-policies", {"entity_id": entity, "method": "operator", **FROM}),
         ("weight-sets", {**_WEIGHTS, "deployment_id": f"{entity}-dep", **HOUR}),
         ("rate-cards", {**card, "currency": "USD", "prices": [price]}),
@@ -94,6 +95,13 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
         *_granted(entity, customer),
         *_taxed_and_paid(entity, customer),
     ]
+
+
+def _billed(entity: str) -> dict[str, Any]:
+    return {
+        **{"bill_id": f"{entity}-bill", "facility_id": f"{entity}-site", "currency": "USD"},
+        **{"first_day": "2023-11-16", "last_day": "2023-11-16", "kwh": "10", "amount": "5"},
+    }
 
 
 def _granted(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:

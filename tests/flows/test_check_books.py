@@ -142,6 +142,10 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "UPDATE posting SET dimension = 'lunch' WHERE account = '5300'",
         ("site_cost", "factory account 5300 lunch USD", "amount", "0", "2"),
     ),
+    "a bill that nobody entered is owed": (
+        """UPDATE journal_entry SET kind = 'utility bill' WHERE kind = 'site cost'""",
+        ("utility_bill", "factory account expenses USD", "amount", "0", "2"),
+    ),
     "an amount was changed": (
         "UPDATE charge SET amount = 1 WHERE quantity = 18059981",
         ("price", "acme llama standard input_uncached", "amount", "108.359886", "1"),

@@ -47,6 +47,7 @@ from ledger.wire.webhook_inputs import NewWebhook
 from tests.flows.billing import document_of, grant, pay, registered, treated
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
+from tests.support.bills import enter_bill
 from tests.support.books import Books
 from tests.support.database import Database
 from tests.support.one_gpu import GPU
@@ -166,11 +167,12 @@ async def books(worker: Connection) -> Gate:
 
 
 async def weighed(books: Books, until: datetime) -> None:
-    """A deployment, what its work takes, and who pays for its idle."""
+    """A deployment, what its work takes, who pays for its idle, and what the utility asks for."""
     await books.deployment(HOUR, until, gpus=[GPU])
     await enter_measured(books.connection, HOUR, until)
     await add_weight_check(books.connection, HOUR, until, measured_mj=1)
     await enter_idle(books.connection, HOUR, "operator")
+    await enter_bill(books.connection, "2026-08-06", "0.10")
     await enter_logo(books.connection, "factory", SVG_LOGO, AUTHOR)
 
 

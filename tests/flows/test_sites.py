@@ -185,20 +185,20 @@ async def test_a_tax_is_of_what_the_site_came_to_and_a_bill_of_all(worker: Conne
     before = await costs(worker, MARCH, APRIL)
     assert before == {"electricity": 48, "fee": 31, "tax": Decimal("19.75")}
     bill = {"amount": "100", "of": ["electricity", "fee", "tax"]}
-    await enter(worker, "utility bill", bill=bill, **valid(MARCH, APRIL))
+    await enter(worker, "bill of all", bill=bill, **valid(MARCH, APRIL))
     await accrue(worker, now=LATER)
     after = await costs(worker, MARCH, APRIL)
-    assert after == before | {"utility bill": Decimal("1.25")}
+    assert after == before | {"bill of all": Decimal("1.25")}
     assert sum(after.values()) == 100
     by_day = {
         one.day.day: one.amount
         for one in (await shown(worker, MARCH, APRIL)).days
-        if one.name == "utility bill"
+        if one.name == "bill of all"
     }
     assert len(by_day) == 31
     assert by_day[1] > by_day[20], "where more was used, more of it belongs"
     await enter(
-        worker, "utility bill", bill=bill | {"amount": "98.75"}, replace=True, **valid(MARCH, APRIL)
+        worker, "bill of all", bill=bill | {"amount": "98.75"}, replace=True, **valid(MARCH, APRIL)
     )
     await accrue(worker, now=LATER)
     assert await costs(worker, MARCH, APRIL) == before

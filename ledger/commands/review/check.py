@@ -38,6 +38,7 @@ SAYS = {
     "meter_day": "days of meters and their windows",
     "cost": "cost lines and journal",
     "site_cost": "site costs and journal",
+    "utility_bill": "utility bills and journal",
     "control": "control accounts and their sub-ledgers",
     "journal_entry": "entries that sum to zero",
     "carried_balance": "balances and postings",

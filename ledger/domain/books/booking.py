@@ -31,6 +31,7 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("1000", "Assets:Bank:Operating", "asset"),
             ("1100", "Assets:Receivable:Trade", "asset"),
             ("1150", "Assets:Receivable:Unbilled", "asset"),
+            ("1200", "Assets:Receivable:InputVAT", "asset"),
             ("1590", "Assets:Fixed:GPU:Accumulated", "asset"),
             ("2000", "Liabilities:Payable:Trade", "liability"),
             ("2100", "Liabilities:Accrued:Electricity", "liability"),

@@ -8,8 +8,9 @@ import polars as pl
 
 from ledger.domain.cost.cost_line import AMOUNTS
 from ledger.domain.errors import ConflictError
-from ledger.flows.cost.recall import AS_IT_STANDS, make_again
+from ledger.flows.cost.recall import make_again
 from ledger.store.books.check_books import DayUsage, Disagreement, Proof, sum_thin_day
+from ledger.store.connect import AS_IT_STANDS
 from ledger.store.cost import cost
 from ledger.store.cost.allocations import DayOf, find_allocated, list_thin_days
 from ledger.store.queries import Connection

@@ -15,12 +15,14 @@ from ledger.domain.books.journal import JournalEntry
 from ledger.domain.cost.site_cost import SiteCosts, SiteTerm, days_due, days_of
 from ledger.domain.parked import Part
 from ledger.domain.period import DAY, MICROSECOND, Period, billing_period, day_starts, intersect
+from ledger.flows.cost.owe_bills import bill_entries
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.books.journal import book_entries
 from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import site_costs
 from ledger.store.cost.site_costs import DayCost, ZonedSite
+from ledger.wire.site_inputs import UTILITY_BILL
 
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
@@ -108,7 +110,8 @@ async def _make_up(
         for key in {*wanted, *stored}
         if wanted.get(key, 0) != stored.get(key, 0)
     }
-    if not differences:
+    billed = await bill_entries(context, site, days, wanted)
+    if not differences and not billed:
         return 0
     batch_seq = await draw_batch_seq(connection)
     written = await site_costs.append_differences(
@@ -120,8 +123,9 @@ async def _make_up(
         batch_seq=batch_seq,
     )
     entries = _entries(context, site, {(day, currency) for day, _, currency in differences}, wanted)
+    booked = await book_entries(connection, billed, cut_off, batch_seq)
     await book_entries(connection, entries, cut_off, batch_seq)
-    return written
+    return written + booked
 
 
 def _entries(
@@ -132,7 +136,8 @@ def _entries(
 ) -> list[JournalEntry]:
     by_day: dict[tuple[datetime, str], dict[str, int]] = defaultdict(dict)
     for (day, name, currency), amount in wanted.items():
-        by_day[day, currency][name] = amount
+        if name != UTILITY_BILL:
+            by_day[day, currency][name] = amount
     return [
         JournalEntry(
             entity_id=context.entity.entity_id,

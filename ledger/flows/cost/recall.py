@@ -20,6 +20,7 @@ from ledger.domain.cost.lines_again import (
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import DAY, Period
 from ledger.flows.cost.cost_windows import cost_windows, find_meters
+from ledger.store.connect import AS_IT_STANDS
 from ledger.store.cost import cost
 from ledger.store.cost.allocations import (
     LinesOf,
@@ -29,8 +30,6 @@ from ledger.store.cost.allocations import (
     lines_of_usage,
 )
 from ledger.store.queries import Connection
-
-AS_IT_STANDS = 2**63 - 1
 
 
 async def recall_parts(

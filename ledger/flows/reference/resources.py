@@ -10,9 +10,7 @@ from ledger.flows.reference import (
     ending,
     enter,
     enter_budget,
-    enter_grid,
     enter_parent,
-    enter_site_cost,
     enter_webhook,
     parties,
 )
@@ -20,9 +18,10 @@ from ledger.flows.reference.credit_resources import AGENTS, CREDIT
 from ledger.flows.reference.receivable_resources import RECEIVABLE
 from ledger.flows.reference.resource import Change, Ending, Enter, Resource
 from ledger.flows.reference.sharing_resources import SHARING
+from ledger.flows.reference.site_resources import SITES
 from ledger.store import parties as parties_store
 from ledger.store.billing.budgets import BUDGET_ROWS
-from ledger.store.cost import cost_inputs, site_costs
+from ledger.store.cost import cost_inputs
 from ledger.store.pricing import prices
 from ledger.store.queries import Reader
 from ledger.store.resources import ListedRow, list_resource, parameters_of
@@ -31,11 +30,9 @@ from ledger.wire import (
     budget_answers,
     budget_inputs,
     changes,
-    grid_inputs,
     inputs,
     party_inputs,
     price_inputs,
-    site_inputs,
     tariff_inputs,
     webhook_answers,
     webhook_inputs,
@@ -187,31 +184,7 @@ RESOURCES: Sequence[Resource] = (
         parent="tariffs",
         counted=True,
     ),
-    Resource(
-        "site cost",
-        "site-costs",
-        "what sites cost beside energy and hardware",
-        "facility_id",
-        answers.SiteCost,
-        ("name", "kind", "params", "currency", "valid_from", "valid_to"),
-        site_inputs.NewSiteCost,
-        enter_site_cost.enter_site_cost,
-        dated=True,
-        ending=Ending(site_costs.SITE_COSTS, ("name",), after=ending.check_site_cost),
-    ),
-    Resource(
-        "grid factor",
-        "grid-factors",
-        "what a kWh of sites emits and drinks",
-        "facility_id",
-        answers.GridFactor,
-        ("kind", "start", "end", "per_kwh", "source"),
-        grid_inputs.NewGridFactors,
-        enter_grid.enter_grid_factors,
-        word="grid",
-        dated=True,
-        counted=True,
-    ),
+    *SITES,
     Resource(
         "deployment",
         "deployments",

@@ -30,6 +30,7 @@ PROOFS: Mapping[str, str] = {
     "meter_day": "find_wrong_meter_days",
     "cost": "find_unbooked_cost",
     "site_cost": "find_unbooked_site_costs",
+    "utility_bill": "find_unbooked_bills",
     "control": "find_wrong_controls",
     "journal_entry": "find_unbalanced",
     "carried_balance": "find_wrong_carried",

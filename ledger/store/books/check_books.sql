@@ -327,7 +327,7 @@ WITH run AS (
   SELECT e.entity_id, date_trunc('day', coalesce(e.corrects, e.booked_for), n.zone) AS booked_for, p.account, p.dimension, p.tier, p.model,
          p.currency::text AS currency, sum(p.amount) AS amount, max(o.batch_seq) AS batch_seq
     FROM journal_entry e JOIN entity n USING (entity_id) JOIN cut_off o USING (cut_off_id) JOIN posting p USING (entry_id)
-   WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) GROUP BY 1, 2, 3, 4, 5, 6, 7
+   WHERE p.account IN (SELECT account FROM chart UNION SELECT against FROM chart) AND e.kind <> 'utility bill' GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), seen AS (
   SELECT entity_id, booked_for, max(batch_seq) AS batch_seq FROM booked GROUP BY 1, 2
 ), latest AS (
@@ -400,17 +400,52 @@ WITH due AS (
     FROM site_cost s
    CROSS JOIN LATERAL (VALUES ('5300', s.name, s.amount::numeric), ('2150', '', -s.amount))
                    AS a (account, dimension, amount)
-   GROUP BY 1, 2, 3, 4, 5
+   WHERE s.name <> 'utility bill' GROUP BY 1, 2, 3, 4, 5
 ), booked AS (
   SELECT e.entity_id, coalesce(e.corrects, e.booked_for) AS booked_for, p.account, p.dimension,
          p.currency::text AS currency, sum(p.amount) AS amount
-    FROM journal_entry e JOIN posting p USING (entry_id) WHERE p.account IN ('5300', '2150') GROUP BY 1, 2, 3, 4, 5
+    FROM journal_entry e JOIN posting p USING (entry_id)
+   WHERE p.account IN ('5300', '2150') AND e.kind <> 'utility bill' GROUP BY 1, 2, 3, 4, 5
 )
 SELECT concat_ws(' ', entity_id, 'account', account, nullif(dimension, ''), currency) AS place,
        booked_for AS window_start, 'amount' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
        trim_scale(coalesce(b.amount, 0))::text AS stored, count(*) OVER () AS differing
   FROM due d FULL JOIN booked b USING (entity_id, booked_for, account, dimension, currency)
  WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
+ ORDER BY 2, 1 LIMIT :most;
+
+-- name: find_unbooked_bills
+-- What utilities asked for against the journal: what is owed is final bills with their tax, as the last run of accrual knew
+-- them, and what they are beyond what was accrued is an expense of each day; scans of utility_bill, site_cost, and of
+-- entries of that kind. An entity of which accrual is parked waits.
+WITH run AS (
+  SELECT s.entity_id, max(o.batch_seq) AS batch_seq
+    FROM stage_run s JOIN cut_off o USING (cut_off_id) WHERE s.stage = 'accrue' GROUP BY 1
+), due AS (
+  SELECT f.entity_id, NULL::timestamptz AS booked_for, '2000' AS account, b.currency::text AS currency,
+         -sum(b.net + b.tax) AS amount
+    FROM utility_bill b JOIN facility f USING (facility_id) JOIN run r USING (entity_id)
+   WHERE b.final AND b.recorded @> r.batch_seq GROUP BY 1, 4
+   UNION ALL
+  SELECT s.entity_id, s.day_start, 'expenses', s.currency::text, sum(s.amount)
+    FROM site_cost s WHERE s.name = 'utility bill' GROUP BY 1, 2, 4
+), booked AS (
+  SELECT e.entity_id, CASE WHEN p.account <> '2000' THEN coalesce(e.corrects, e.booked_for) END AS booked_for,
+         CASE WHEN p.account = '2000' THEN p.account ELSE 'expenses' END AS account, p.currency::text AS currency,
+         sum(p.amount) AS amount
+    FROM journal_entry e JOIN posting p USING (entry_id)
+   WHERE e.kind = 'utility bill' AND (p.account = '2000' OR p.account >= '5') GROUP BY 1, 2, 3, 4
+)
+SELECT concat_ws(' ', coalesce(d.entity_id, b.entity_id), 'account', coalesce(d.account, b.account),
+                 coalesce(d.currency, b.currency)) AS place,
+       coalesce(d.booked_for, b.booked_for) AS window_start, 'amount' AS name,
+       trim_scale(coalesce(d.amount, 0))::text AS expected, trim_scale(coalesce(b.amount, 0))::text AS stored,
+       count(*) OVER () AS differing
+  FROM due d FULL JOIN booked b
+    ON (d.entity_id, d.account, d.currency) = (b.entity_id, b.account, b.currency)
+   AND coalesce(d.booked_for, 'epoch') = coalesce(b.booked_for, 'epoch')
+ WHERE coalesce(d.amount, 0) <> coalesce(b.amount, 0)
+   AND NOT EXISTS (SELECT FROM parked p WHERE p.stage = 'accrue' AND p.entity_id = coalesce(d.entity_id, b.entity_id))
  ORDER BY 2, 1 LIMIT :most;
 
 -- name: find_wrong_controls

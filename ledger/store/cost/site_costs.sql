@@ -25,25 +25,33 @@ VALUES (:facility_id, :name, :currency, :kind, :params, tstzrange(:valid_from, :
 RETURNING site_cost_term_id;
 
 -- name: find_open_bills
--- Bills of a site that overlap a time, as recorded now; a scan, the table is small.
+-- Bills of a site that overlap a time, final ones of utilities too, as recorded now; scans, the tables are small.
 SELECT name, params -> 'of' AS "of", lower(valid) AS valid_from, upper(valid) AS valid_to
   FROM site_cost_term
  WHERE facility_id = :facility_id AND kind = 'bill' AND upper_inf(recorded)
    AND valid && tstzrange(:valid_from, :valid_to)
- ORDER BY name, valid;
+ UNION ALL
+SELECT 'utility bill', to_jsonb(covers), lower(valid), upper(valid)
+  FROM utility_bill
+ WHERE facility_id = :facility_id AND final AND upper_inf(recorded) AND valid && tstzrange(:valid_from, :valid_to)
+ ORDER BY name, valid_from;
 
 -- name: list_site_entities
--- Entities with a site that has, or had, a cost of its own.
+-- Entities with a site that has, or had, a cost of its own or a bill.
 SELECT e.entity_id, e.currency, e.zone FROM entity e
  WHERE (:entity_id::text IS NULL OR e.entity_id = :entity_id)
-   AND EXISTS (SELECT FROM facility f JOIN site_cost_term t USING (facility_id) WHERE f.entity_id = e.entity_id)
+   AND EXISTS (SELECT FROM facility f
+                WHERE f.entity_id = e.entity_id
+                  AND (EXISTS (SELECT FROM site_cost_term t WHERE t.facility_id = f.facility_id)
+                       OR EXISTS (SELECT FROM utility_bill b WHERE b.facility_id = f.facility_id)))
  ORDER BY e.entity_id;
 
 -- name: find_sites
--- Sites of an entity that have, or had, a cost of their own.
+-- Sites of an entity that have, or had, a cost of their own or a bill.
 SELECT f.facility_id, f.zone FROM facility f
  WHERE f.entity_id = :entity_id
-   AND EXISTS (SELECT FROM site_cost_term t WHERE t.facility_id = f.facility_id)
+   AND (EXISTS (SELECT FROM site_cost_term t WHERE t.facility_id = f.facility_id)
+        OR EXISTS (SELECT FROM utility_bill b WHERE b.facility_id = f.facility_id))
  ORDER BY f.facility_id;
 
 -- name: list_sites
@@ -51,17 +59,23 @@ SELECT f.facility_id, f.zone FROM facility f
 SELECT f.facility_id, f.zone FROM facility f WHERE f.entity_id = :entity_id ORDER BY f.facility_id;
 
 -- name: find_site_terms
--- Costs of a site known at a cut-off; a scan, the table is small.
+-- Costs of a site known at a cut-off, and what final bills make up of them; a scan, the tables are small.
 SELECT t.name, t.currency, t.kind, t.params, lower(t.valid) AS valid_from, nullif(upper(t.valid), 'infinity') AS valid_to
   FROM site_cost_term t
  WHERE t.facility_id = :facility_id AND t.recorded @> :batch_seq::bigint
- ORDER BY t.name, valid_from;
+ UNION ALL
+SELECT 'utility bill', b.currency, 'bill', jsonb_build_object('amount', b.net::text, 'of', to_jsonb(b.covers)), lower(b.valid),
+       upper(b.valid)
+  FROM utility_bill b
+ WHERE b.facility_id = :facility_id AND b.final AND b.recorded @> :batch_seq::bigint
+ ORDER BY name, valid_from;
 
 -- name: find_changed_site_inputs
--- Merged periods in which a cost of a site, or its hardware, became known or ceased to be, in (since_seq, batch_seq].
+-- Merged periods in which a cost or bill of a site, or its hardware, became known or ceased to be, in (since_seq, batch_seq].
 SELECT lower(merged.period) AS valid_from, nullif(upper(merged.period), 'infinity') AS valid_to
   FROM (SELECT unnest(range_agg(c.valid)) AS period FROM (
           SELECT t.valid, t.recorded FROM site_cost_term t WHERE t.facility_id = :facility_id
+          UNION ALL SELECT b.valid, b.recorded FROM utility_bill b WHERE b.facility_id = :facility_id
           UNION ALL SELECT a.valid, a.recorded FROM asset a WHERE a.facility_id = :facility_id) c
          WHERE (lower(c.recorded) > :since_seq AND lower(c.recorded) <= :batch_seq)
             OR (upper(c.recorded) > :since_seq AND upper(c.recorded) <= :batch_seq)) merged
