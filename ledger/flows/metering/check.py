@@ -100,7 +100,7 @@ class _Sums:
         frames = list(self._decoded())
         if not frames:
             return 0
-        part = FactPart.of_rows(pl.concat(frames))
+        part = FactPart.of_rows(pl.concat(frames, rechunk=True))
         self.facts += part.facts
         self.windows.append(add_up(part))
         if sum(window.rows for window in self.windows[1:]) > self.sizes.merge_rows:

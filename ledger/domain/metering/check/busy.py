@@ -7,7 +7,7 @@ windows that are touched, not with the attempts.
 import numpy as np
 
 from ledger.domain.arrays import Ints, Octets
-from ledger.domain.compiled import compiled
+from ledger.domain.compiled import compiled, inlined
 from ledger.domain.period import WINDOW_SECONDS
 
 OCTETS = -(-WINDOW_SECONDS // 8)
@@ -22,25 +22,24 @@ def mark_busy(keys: Ints, starts: Ints, ends: Ints) -> tuple[Ints, Ints, Octets]
 
     An attempt that ends where or before it starts touches the second of its end.
     """
-    table, cells = _empty_table(_TABLE_MIN)
-    done, count = _find_cells(keys, starts, ends, table, cells, 0, 0)
+    table, cells, octets = _empty(_TABLE_MIN)
+    done, count = _mark(keys, (starts, ends), table, cells, octets, 0, 0)
     while done < keys.size:
-        marked = cells[:count]
-        table, cells = _empty_table(4 * table.size)
-        cells[:count] = marked
+        known, marked = cells[:count], octets[:count]
+        table, cells, octets = _empty(4 * table.size)
+        cells[:count], octets[:count] = known, marked
         _enter(table, cells, count)
-        done, count = _find_cells(keys, starts, ends, table, cells, done, count)
-    octets = np.zeros((count, OCTETS), np.uint8)
-    _mark(keys, starts, ends, table, cells, octets)
-    return cells[:count, 0].copy(), cells[:count, 1] * _WINDOW_US, octets
+        done, count = _mark(keys, (starts, ends), table, cells, octets, done, count)
+    return cells[:count, 0].copy(), cells[:count, 1] * _WINDOW_US, octets[:count].copy()
 
 
-def _empty_table(size: int) -> tuple[Ints, Ints]:
-    """An empty table, a power of two, and the cells that may be in it before it is half full."""
-    return np.full(size, -1, np.int64), np.empty((size // 2, 2), np.int64)
+def _empty(size: int) -> tuple[Ints, Ints, Octets]:
+    """An empty table, a power of two, and what may be in it before it is half full."""
+    cells = np.empty((size // 2, 2), np.int64)
+    return np.full(size, -1, np.int64), cells, np.zeros((size // 2, OCTETS), np.uint8)
 
 
-@compiled
+@inlined
 def _slot(key: int, window: int, table: Ints, cells: Ints) -> int:
     """Where a cell is in the table, or the free place where it belongs."""
     mixed = key * _KEY_MIX ^ window * _WINDOW_MIX
@@ -52,48 +51,51 @@ def _slot(key: int, window: int, table: Ints, cells: Ints) -> int:
 
 
 @compiled
-def _find_cells(
-    keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints, done: int, count: int
-) -> tuple[int, int]:
-    """Numbers each pair of key and window, from attempt `done` on and `count` so far.
-
-    Stops at the attempt where the table is half full: with a larger one it goes on from there.
-    """
-    for n in range(done, keys.size):
-        start = min(starts[n], ends[n])
-        last = max(start, ends[n] - 1) // _WINDOW_US
-        for window in range(start // _WINDOW_US, last + 1):
-            at = _slot(keys[n], window, table, cells)
-            if table[at] >= 0:
-                continue
-            if 2 * count >= table.size:
-                return n, count
-            table[at] = count
-            cells[count, 0], cells[count, 1] = keys[n], window
-            count += 1
-    return keys.size, count
-
-
-@compiled
 def _enter(table: Ints, cells: Ints, count: int) -> None:
     for number in range(count):
         table[_slot(cells[number, 0], cells[number, 1], table, cells)] = number
 
 
 @compiled
-def _mark(keys: Ints, starts: Ints, ends: Ints, table: Ints, cells: Ints, octets: Octets) -> None:
-    for n in range(keys.size):
+def _mark(
+    keys: Ints,
+    spans: tuple[Ints, Ints],
+    table: Ints,
+    cells: Ints,
+    octets: Octets,
+    done: int,
+    count: int,
+) -> tuple[int, int]:
+    """Marks from attempt `done` on, with `count` pairs of key and window so far.
+
+    Stops at the attempt where the table is half full: with a larger one that is marked again.
+    """
+    starts, ends = spans
+    for n in range(done, keys.size):
         start = min(starts[n], ends[n])
         last = max(start, ends[n] - 1)
         for window in range(start // _WINDOW_US, last // _WINDOW_US + 1):
+            at = _slot(keys[n], window, table, cells)
+            if table[at] < 0:
+                if 2 * count == table.size:
+                    return n, count
+                table[at] = count
+                cells[count, 0], cells[count, 1] = keys[n], window
+                count += 1
             base = window * _WINDOW_US
             first = max(start - base, 0) // _SECOND_US
             final = min(last - base, _WINDOW_US - 1) // _SECOND_US
-            row = octets[table[_slot(keys[n], window, table, cells)]]
-            for octet in range(first >> 3, (final >> 3) + 1):
-                bits = 0xFF
-                if octet == first >> 3:
-                    bits &= 0xFF >> (first & 7)
-                if octet == final >> 3:
-                    bits &= 0xFF << (7 - (final & 7))
-                row[octet] |= bits & 0xFF
+            _set(octets, table[at], first, final)
+    return keys.size, count
+
+
+@inlined
+def _set(octets: Octets, row: int, first: int, final: int) -> None:
+    """Set the bits of these seconds, both included."""
+    for octet in range(first >> 3, (final >> 3) + 1):
+        bits = 0xFF
+        if octet == first >> 3:
+            bits &= 0xFF >> (first & 7)
+        if octet == final >> 3:
+            bits &= 0xFF << (7 - (final & 7))
+        octets[row, octet] |= bits & 0xFF

@@ -9,55 +9,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import Ints
-from ledger.domain.compiled import compiled
+from ledger.domain.compiled import compiled, inlined
 
 # Cells are few beside rows: a table that stays in the processor's cache is tried first.
 _TABLE_MIN = 1 << 15
-_FULL = -1
+# Rows whose cells are known stay in the cache until each of their counts is added.
+_BLOCK = 1 << 12
 _MIXES = (0x1E3779B97F4A7C15, 0x2545F4914F6CDD1D, 0x369DEA0F31A53F85)
+Table = NDArray[np.int32]
 
 
 def sum_by_cell(keys: Sequence[Ints], counts: Sequence[Ints]) -> tuple[Ints, Ints]:
     """Each distinct triple of keys as a row, and beside it the sums of the counts of its rows."""
+    triple, values = tuple(keys), tuple(counts)
+    table, cells, sums = _empty(_TABLE_MIN, len(values))
+    done, count = _add(triple, values, table, cells, sums, 0, 0)
+    while done < triple[0].size:
+        known, added = cells[:count], sums[:, :count]
+        table, cells, sums = _empty(8 * table.size, len(values))
+        cells[:count], sums[:, :count] = known, added
+        _enter(table, cells, count)
+        done, count = _add(triple, values, table, cells, sums, done, count)
+    return cells[:count].T, sums[:, :count]
+
+
+def _empty(size: int, counts: int) -> tuple[Table, Ints, Ints]:
+    """An empty table, a power of two, and what may be in it before it is half full."""
+    cells = np.empty((size // 2, 3), np.int64)
+    return np.full(size, -1, np.int32), cells, np.zeros((counts, size // 2), np.int64)
+
+
+@inlined
+def _slot(first: int, second: int, third: int, table: Table, cells: Ints) -> int:
+    """Where a triple is in the table, or the free place where it belongs."""
+    mixed = first * _MIXES[0] ^ second * _MIXES[1] ^ third * _MIXES[2]
+    at = (mixed ^ (mixed >> 32)) & (table.size - 1)
+    while table[at] >= 0:
+        cell = table[at]
+        if cells[cell, 0] == first and cells[cell, 1] == second and cells[cell, 2] == third:
+            break
+        at = (at + 1) & (table.size - 1)
+    return at
+
+
+@compiled
+def _enter(table: Table, cells: Ints, count: int) -> None:
+    for number in range(count):
+        table[_slot(cells[number, 0], cells[number, 1], cells[number, 2], table, cells)] = number
+
+
+@compiled
+def _add(
+    keys: tuple[Ints, ...],
+    counts: tuple[Ints, ...],
+    table: Table,
+    cells: Ints,
+    sums: Ints,
+    done: int,
+    count: int,
+) -> tuple[int, int]:
+    """Adds rows from `done` on to the `count` cells so far, until all are added or half of the
+    table is full: with a larger one it goes on from there."""
     first, second, third = keys
-    rows = first.size
-    numbers, cells = np.empty(rows, np.int64), np.empty((rows, 3), np.int64)
-    size, count = _TABLE_MIN, _FULL
-    while count == _FULL:
-        count = _number(first, second, third, np.full(size, -1, np.int32), cells, numbers)
-        size *= 8
-    sums = np.zeros((len(counts), count), np.int64)
-    for values, added in zip(counts, sums, strict=True):
-        _add(values, numbers, added)
-    return cells[:count].T, sums
-
-
-@compiled
-def _number(
-    first: Ints, second: Ints, third: Ints, table: NDArray[np.int32], cells: Ints, numbers: Ints
-) -> int:
-    """Number the triples in the order in which they are met; how many there are, or that they fill
-    more than half of the table: a free place is no longer near."""
-    count, most = 0, table.size - 1
-    for n in range(first.size):
-        mixed = first[n] * _MIXES[0] ^ second[n] * _MIXES[1] ^ third[n] * _MIXES[2]
-        at = (mixed ^ (mixed >> 32)) & most
-        while table[at] >= 0:
-            cell = cells[table[at]]
-            if cell[0] == first[n] and cell[1] == second[n] and cell[2] == third[n]:
-                break
-            at = (at + 1) & most
-        if table[at] < 0:
-            if 2 * count >= table.size:
-                return _FULL
-            table[at] = count
-            cells[count, 0], cells[count, 1], cells[count, 2] = first[n], second[n], third[n]
-            count += 1
-        numbers[n] = table[at]
-    return count
-
-
-@compiled
-def _add(values: Ints, numbers: Ints, sums: Ints) -> None:
-    for n in range(values.size):
-        sums[numbers[n]] += values[n]
+    numbers = np.empty(_BLOCK, np.int32)
+    full = False
+    while done < first.size and not full:
+        end = min(done + _BLOCK, first.size)
+        for n in range(done, end):
+            at = _slot(first[n], second[n], third[n], table, cells)
+            if table[at] < 0:
+                if 2 * count == table.size:
+                    end, full = n, True
+                    break
+                table[at] = count
+                cells[count, 0], cells[count, 1], cells[count, 2] = first[n], second[n], third[n]
+                count += 1
+            numbers[n - done] = table[at]
+        for which in range(len(counts)):
+            values, added = counts[which], sums[which]
+            for n in range(done, end):
+                added[numbers[n - done]] += values[n]
+        done = end
+    return done, count

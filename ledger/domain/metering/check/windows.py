@@ -85,7 +85,7 @@ class FactPart:
         times = [rows[name] for name in ("time", "started_at", "ended_at")]
         starts, ends, inside = find_spans(*map(_known, times))
         spans = Spans(rows["engine_key_id"].to_numpy(), starts, ends)
-        return cls(_grouped(rows), rows.filter(pl.Series(~inside)), spans, _marked(rows))
+        return cls(_grouped(rows), rows[np.flatnonzero(~inside)], spans, _marked(rows))
 
 
 @dataclass(frozen=True, slots=True)
