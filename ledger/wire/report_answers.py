@@ -10,6 +10,7 @@ from ledger.wire.budget_answers import BudgetAlert
 from ledger.wire.calibration_answers import DriftedWeights
 from ledger.wire.causes import Cause
 from ledger.wire.credit_answers import LowBalance
+from ledger.wire.plausible_answers import BillOff, ImplausibleWork
 from ledger.wire.site_answers import MarginSites
 from ledger.wire.stage_answers import Parked, StageState, WorkState
 
@@ -233,6 +234,7 @@ class Margin(MarginSites):
     unattributed_cost: Amount | None
     conservation: Conservation | None
     conversions: list[Conversion]
+    implausible: list[ImplausibleWork]
 
 
 class EnergyRow(ClosedModel):
@@ -484,5 +486,7 @@ class Status(ClosedModel):
     budget_alerts: list[BudgetAlert]
     low_balances: list[LowBalance]
     drifted_weights: list[DriftedWeights]
+    implausible_work: list[ImplausibleWork]
+    bills_off: list[BillOff]
     coverage: list[Coverage | NoCoverage]
     usage: Marks

@@ -22,7 +22,9 @@ from ledger.reports.cost.calibration import CALIBRATION
 from ledger.reports.energy.energy import energy_report
 from ledger.reports.report import Asked, ReportScope
 from ledger.store.connect import draw_cut_off
+from ledger.store.cost.producers import list_implausible
 from ledger.store.queries import Connection
+from ledger.store.within import OfEntity
 from ledger.wire.inputs import NewDeployment, read_input
 from tests.reports.test_calibration import shown
 from tests.support.books import Books
@@ -64,6 +66,7 @@ async def test_a_real_board_is_metered_to_the_millijoule_and_its_weights_fit_its
     counted = [event["data"]["energy_mj"] for event in _of("gpu.energy.v1", sent)]
     assert sum(row.device_metered_mj for row in energy.by_scope) == counted[-1] - counted[0]
     assert sum(row.device_estimated_mj for row in energy.by_scope) == 0
+    assert await list_implausible(worker, **_within(scope)) == []
     read = await CALIBRATION.read(worker, scope, Asked({**CALIBRATION.defaults}))
     told = shown(read)[0]
     weights = {term["term"]: term["value"] for term in told["terms"]}
@@ -126,6 +129,15 @@ async def _open(worker: Connection, sent: Sent) -> None:
 async def _scope(worker: Connection) -> ReportScope:
     cut_off = await draw_cut_off(worker, "report")
     return ReportScope(entity_id="factory", since=SINCE, until=UNTIL, cut_off=cut_off)
+
+
+def _within(scope: ReportScope) -> OfEntity:
+    return {
+        "entity_id": scope["entity_id"],
+        "since": scope["since"],
+        "until": scope["until"],
+        "batch_seq": scope["cut_off"].batch_seq,
+    }
 
 
 def _of(kind: str, sent: Sent) -> Sent:

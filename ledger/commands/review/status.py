@@ -12,6 +12,7 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.money import plain
 from ledger.flows.stages import STAGES
+from ledger.reports.cost.implausible import to_lines
 from ledger.reports.cost.margin_text import kwh
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
@@ -46,6 +47,7 @@ def status(database: Database, as_json: bool) -> None:
     _show_waiting(state)
     _show_alerts(state)
     _show_drift(state)
+    _show_implausible(state)
     _show_gaps(state)
     _show_sessions(state)
     _show_coverage(state)
@@ -149,6 +151,17 @@ def _show_drift(state: Status) -> None:
             f"Weights: {row.weight_set_id} (version {row.version}) of {row.deployment_id} say"
             f" {said} from {row.since:%FT%RZ} to {row.until:%FT%RZ}, and {kwh(row.measured_mj)}"
             f" were measured; `report calibration --deployment {row.deployment_id}` proposes others"
+        )
+
+
+def _show_implausible(state: Status) -> None:
+    for line in to_lines(state.implausible_work):
+        click.echo(line)
+    for bill in state.bills_off:
+        pct = "" if bill.amount_off_pct is None else f" ({bill.amount_off_pct:+f} %)"
+        click.echo(
+            f"Bill: {bill.bill_id} of {bill.facility_id} asks for {plain(bill.amount)}"
+            f" {bill.currency}, and {plain(bill.accrued)} was accrued{pct}; see `report bills`"
         )
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum
 from ledger.domain.cost.idle_policy import ASSET, PEAK_SHARE, IdlePolicy
 from ledger.domain.cost.margin import percent
+from ledger.domain.cost.plausible import ImplausibleWork
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
 from ledger.domain.money import ZERO, total
@@ -37,6 +38,7 @@ from ledger.store.cost.idle_policies import (
     sum_deployed_gpus,
     sum_peak_lines,
 )
+from ledger.store.cost.producers import list_implausible
 from ledger.store.cost.site_costs import SiteCostSum, find_scope_sites, sum_site_costs
 from ledger.store.pricing import rating
 from ledger.store.pricing.charged import find_charged
@@ -95,6 +97,7 @@ class MarginReport:
     sites_left: Decimal = ZERO
     policies: tuple[IdlePolicy, ...] = ()
     site_policy: str = SITE_POLICY
+    implausible: tuple[ImplausibleWork, ...] = ()
 
     @property
     def idle_policy(self) -> str:
@@ -183,6 +186,7 @@ async def margin_report(
         site_costs=tuple(sites),
         sites_left=shaped.sites_left,
         policies=tuple(await find_idle_policies(connection, entity_id=entity_id, **within)),
+        implausible=tuple(await list_implausible(connection, entity_id=entity_id, **within)),
     )
 
 

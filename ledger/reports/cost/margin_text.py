@@ -1,12 +1,14 @@
 """The margin report as people and programs get it: rows for a terminal, a plain object as JSON."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import ROUNDING, plain, round_minor
 from ledger.reports.cost.evidence import how_to_trace
+from ledger.reports.cost.implausible import to_lines
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.margin_rows import MarginRow, OwnLine
 from ledger.reports.report import (
@@ -174,6 +176,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
             }
             for rate in report.conversions
         ],
+        "implausible": [asdict(each) for each in report.implausible],
     }
 
 
@@ -275,6 +278,8 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
     currency = f", amounts in {report.currency}"
     yield ReportTable("Margin", headers, rows, len(HEADERS), FIRST, currency)
     yield from how_to_trace(line.scope for line in report.own_lines)
+    for line in to_lines(report.implausible):
+        yield Warned(line)
     if report.missing is not None:
         yield Warned(f"Cost and margin are unknown. {report.missing}")
 

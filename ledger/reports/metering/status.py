@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ledger.domain.cost.plausible import ImplausibleWork
 from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import Parked
 from ledger.reports.metering import coverage_text
@@ -17,6 +18,8 @@ from ledger.store import operations, standing
 from ledger.store.billing import alerts
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost
+from ledger.store.cost.producers import list_implausible
+from ledger.store.cost.utility_bills import BillOff, list_bills_off
 from ledger.store.cost.weight_checks import DriftedWeights, list_drifted
 from ledger.store.metering.conflicts import count_conflicts
 from ledger.store.metering.merging import UnmergedDays, count_unmerged_days
@@ -91,6 +94,8 @@ class Status:
     budget_alerts: Sequence[alerts.BudgetAlert]
     low_balances: Sequence[alerts.LowBalance]
     drifted_weights: Sequence[DriftedWeights]
+    implausible_work: Sequence[ImplausibleWork]
+    bills_off: Sequence[BillOff]
     coverage: list[dict[str, Any]]
     usage: Mapping[str, int]
 
@@ -132,6 +137,8 @@ async def read_status(
         ),
         low_balances=await alerts.list_low_balances(connection, now=now),
         drifted_weights=await list_drifted(connection, now=now),
+        implausible_work=await _implausible(connection, cut_off, max(newest, default=now)),
+        bills_off=await list_bills_off(connection, now=now),
         coverage=await _coverage(connection, cut_off, max(newest)) if newest else [],
         usage=await operations.sum_usage_marks(
             connection,
@@ -163,6 +170,19 @@ def _parked(parked: Parked) -> ParkedWork:
 
 def _seconds(since: datetime | None, now: datetime) -> int | None:
     return None if since is None else max((now - since) // timedelta(seconds=1), 0)
+
+
+async def _implausible(
+    connection: Connection, cut_off: CutOff, newest: datetime
+) -> list[ImplausibleWork]:
+    since, until, seq = newest - COVERAGE_SPAN, newest, cut_off.batch_seq
+    return [
+        each
+        for entity in await cost.list_cost_entities(connection, entity_id=None)
+        for each in await list_implausible(
+            connection, entity_id=entity.entity_id, since=since, until=until, batch_seq=seq
+        )
+    ]
 
 
 async def _coverage(

@@ -23,3 +23,16 @@ SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware,
   LEFT JOIN asset a ON a.asset_id = d.asset_id AND a.valid @> c.window_start AND a.recorded @> :batch_seq::bigint
  GROUP BY d.deployment_id, d.model, a.name, a.gpu_type, c.currency
  ORDER BY d.deployment_id, d.model, hardware, gpu_type, c.currency;
+
+-- name: list_work_hours
+-- What requests of an entity's deployments took of boards in each hour of [since, until) as known at a cut-off, and their
+-- tokens, where they wrote enough of them. Index: cost_allocation (entity_id, window_start).
+SELECT d.deployment_id, d.model, max(d.gpu_count) AS gpu_count, date_trunc('hour', l.window_start) AS hour_start,
+       sum(l.device_metered_mj::numeric + l.device_estimated_mj)::bigint AS device_mj, coalesce(sum(l.uncached), 0)::bigint AS uncached,
+       coalesce(sum(l.cache_read), 0)::bigint AS cache_read, coalesce(sum(l.cache_write), 0)::bigint AS cache_write, coalesce(sum(l.output), 0)::bigint AS output
+  FROM allocations_at(:batch_seq) l
+  JOIN deployment d ON 'deployment:' || d.deployment_id = l.scope AND d.valid @> l.window_start
+                   AND d.recorded @> :batch_seq::bigint
+ WHERE l.entity_id = :entity_id AND l.window_start >= :since AND l.window_start < :until AND l.line = 'usage' AND l.lines > 0
+ GROUP BY d.deployment_id, d.model, 4 HAVING sum(l.output) >= :output_least::bigint
+ ORDER BY d.deployment_id, d.model, 4;

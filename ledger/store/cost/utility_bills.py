@@ -2,19 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple, Unpack
 
 import asyncpg
 
-from ledger.domain.cost.utility_bill import UtilityBill
+from ledger.domain.cost.utility_bill import TOLERANCE_PCT, UtilityBill
 from ledger.domain.period import Period
 from ledger.store.cost.site_costs import ZonedSite
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity, Within
 
 BILLS = load_queries("cost/utility_bills")
+# A bill of last year is settled, whatever it was.
+TOLD_FOR = timedelta(days=100)
 
 
 class RecordedBill(NamedTuple):
@@ -31,6 +34,20 @@ class LineElectricity(NamedTuple):
     currency: str
     device_cost: Decimal
     overhead_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BillOff:
+    """A final bill for [since, until) that is far from what its days were accrued at."""
+
+    bill_id: str
+    facility_id: str
+    since: datetime
+    until: datetime
+    currency: str
+    amount: Decimal
+    accrued: Decimal
+    amount_off_pct: Decimal | None
 
 
 async def find_rival_bills(connection: Connection, bill: UtilityBill) -> list[RecordedBill]:
@@ -111,6 +128,13 @@ async def sum_site_electricity(
             LineElectricity(row["line"], row["currency"], row["device_cost"], row["overhead_cost"])
         )
     return by_day
+
+
+async def list_bills_off(connection: Connection, *, now: datetime) -> list[BillOff]:
+    """Bills of the last months that are off by more than the tolerance."""
+    return await BILLS["list_bills_off"].values(
+        connection, BillOff, ended_since=now - TOLD_FOR, tolerance_pct=TOLERANCE_PCT
+    )
 
 
 def _bill(row: asyncpg.Record) -> UtilityBill:

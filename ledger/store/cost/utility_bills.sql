@@ -74,3 +74,17 @@ SELECT date_trunc('day', l.window_start, :zone) AS day_start, l.line, l.currency
   LEFT JOIN only_site o ON o.entity_id = l.entity_id
  WHERE coalesce(p.facility_id, o.facility_id) = :facility_id AND p.all_in IS NOT TRUE
  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- name: list_bills_off
+-- Final bills that ended since a moment and differ from what their days were accrued at by more than some per cent, as it
+-- stands. Index: site_cost (facility_id, day_start).
+SELECT b.bill_id, b.facility_id, lower(b.valid) AS since, upper(b.valid) AS until, b.currency::text AS currency,
+       b.net AS amount, b.net - c.difference AS accrued,
+       round(100 * c.difference / nullif(b.net - c.difference, 0), 2) AS amount_off_pct
+  FROM utility_bill b
+ CROSS JOIN LATERAL (SELECT coalesce(sum(s.amount), 0) AS difference FROM site_costs_at(as_it_stands()) s
+                      WHERE s.facility_id = b.facility_id AND s.day_start >= lower(b.valid) AND s.day_start < upper(b.valid)
+                        AND s.name = 'utility bill') c
+ WHERE upper_inf(b.recorded) AND b.final AND upper(b.valid) > :ended_since::timestamptz
+   AND abs(c.difference) * 100 > abs(b.net - c.difference) * :tolerance_pct::numeric
+ ORDER BY b.facility_id COLLATE "C", b.valid;

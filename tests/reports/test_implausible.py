@@ -1,0 +1,56 @@
+"""Work that took what no token can take is told wherever its cost is."""
+
+from datetime import datetime
+
+import pytest
+
+from ledger.flows.cost.allocate import allocate
+from ledger.reports.cost.margin import margin_report
+from ledger.reports.cost.margin_text import MARGIN
+from ledger.reports.energy.findings import FINDINGS
+from ledger.reports.metering.status import read_status
+from ledger.reports.report import Asked, ReportScope
+from ledger.store.connect import draw_cut_off
+from ledger.store.queries import Connection
+from tests.support.books import Books, Tokens
+from tests.support.one_gpu import GPU, LATER, QUARTER, START, one_gpu, steady
+
+
+async def worked(connection: Connection, *, output: int) -> None:
+    """A quarter hour at 400 W, in which so many tokens were written."""
+    books = Books(connection)
+    await one_gpu(books)
+    await books.readings(GPU, steady(range(0, 901, 10)))
+    await books.usage(START, Tokens(output=output))
+    await allocate(connection, now=LATER)
+
+
+async def scope_of(connection: Connection, since: datetime = START) -> ReportScope:
+    cut_off = await draw_cut_off(connection, "report")
+    return ReportScope(entity_id="factory", since=since, until=START + QUARTER, cut_off=cut_off)
+
+
+@pytest.mark.parametrize(
+    ("output", "reasons"),
+    [(900_000, []), (90_000_000, ["less_than_known"]), (1_000, ["more_than_known"])],
+)
+async def test_findings_and_margin_name_it(
+    worker: Connection, output: int, reasons: list[str]
+) -> None:
+    await worked(worker, output=output)
+    scope = await scope_of(worker)
+    noticed = FINDINGS.to_json(await FINDINGS.read(worker, scope, Asked({})))["items"]
+    assert isinstance(noticed, list)
+    of_work = [each for each in noticed if each["deployment_id"]]
+    assert [each["reason"] for each in of_work] == reasons
+    margin = await margin_report(worker, **scope)
+    assert [each.reason for each in margin.implausible] == reasons
+    warned = [str(each) for each in MARGIN.show(margin, Asked({})) if "Implausible" in str(each)]
+    assert len(warned) == len(reasons)
+
+
+async def test_status_tells_of_it(worker: Connection) -> None:
+    await worked(worker, output=90_000_000)
+    cut_off = await draw_cut_off(worker, "status")
+    state = await read_status(worker, stages=(), cut_off=cut_off, now=LATER)
+    assert [each.reason for each in state.implausible_work] == ["less_than_known"]
