@@ -3,6 +3,7 @@
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -56,7 +57,7 @@ def served(rng: random.Random, name: str, number: int) -> Event:
     return event | {"time": ended.isoformat()}
 
 
-async def build(worker: Connection) -> None:
+async def build(worker: Connection, *, beside: bool = False) -> None:
     rng, books = random.Random(7), Books(worker)
     await open_books(worker)
     await add_customer(worker, "other")
@@ -66,13 +67,29 @@ async def build(worker: Connection) -> None:
     edges = [START + timedelta(seconds=n * 1_250) for n in range(4)]
     await books.tariff(list(zip(edges, edges[1:], prices, strict=False)))
     await books.lease(START, START + timedelta(hours=1), rate="1.7", all_in=False)
-    await books.deployment(START, START + timedelta(hours=1), gpus=["GPU-1"], weights=WEIGHTS)
+    halves: dict[str, Any] = {"gpu_parts": 3_500_000, "gpu_split": "weights"} if beside else {}
+    for model in ("llama", "mistral") if beside else ("llama",):
+        await books.deployment(
+            START,
+            START + timedelta(hours=1),
+            deployment_id=model,
+            model=model,
+            gpus=["GPU-1"],
+            weights=WEIGHTS,
+            **halves,
+        )
     counter, readings = 10**9, []
     for second in range(0, 3_601, 10):
         readings.append((START + timedelta(seconds=second), counter))
         counter += rng.randrange(500_000, 7_000_000)
     await books.readings("GPU-1", readings)
     events = [served(rng, name, n) for n in range(12) for name in ("acme", "other")]
+    if beside:
+        await add_customer(worker, "third")
+        of_third = [served(rng, "third", n) for n in range(12)]
+        for event in of_third:
+            event["data"]["served_model"] = "mistral"
+        events += of_third
     await Gate(worker).send(keyed(*events))
     mended = events[0]["data"] | {"usage": events[2]["data"]["usage"]}
     change = correction("c-1", of="acme-0", revision=1) | {"time": events[0]["time"]}
@@ -81,11 +98,14 @@ async def build(worker: Connection) -> None:
     await allocate(worker, now=LATER)
 
 
-async def test_all_events_of_a_day_add_up_to_the_lines_of_their_keys(worker: Connection) -> None:
-    await build(worker)
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another engine"])
+async def test_all_events_of_a_day_add_up_to_the_lines_of_their_keys(
+    worker: Connection, *, beside: bool
+) -> None:
+    await build(worker, beside=beside)
     cut_off = await draw_cut_off(worker, "trace event")
     windows = [START + n * WINDOW for n in range(4)]
-    for name in ("acme", "other"):
+    for name in ("acme", "other", *(["third"] if beside else [])):
         costs = [
             await trace_event(worker, f"{name}-{n}", source=None, cut_off=cut_off)
             for n in range(12)

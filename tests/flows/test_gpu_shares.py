@@ -312,4 +312,4 @@ async def test_a_slice_has_a_seventh_and_what_is_not_sliced_is_idle(worker: Conn
     lines = await lines_of(worker, START)
     drawn = [lines[f"deployment:{name}/idle"]["device_metered_mj"] for name in sevenths]
     assert sum(drawn) + lines["asset:rack/idle"]["device_metered_mj"] == 360_000_000
-    assert {*drawn} <= {51_428_571, 51_428_572}
+    assert max(drawn) - min(drawn) <= len(drawn)

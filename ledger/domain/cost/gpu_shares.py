@@ -1,7 +1,7 @@
 """Which part of each GPU deployments have at a moment, where several share it.
 
-Invariant: parts of a GPU lie side by side in the order of deployments' names, and behind them what
-is left of it: together they are all of it.
+Invariant: parts of a GPU are in the order of deployments' names, and behind them is what is left of
+it: together they are all of it.
 """
 
 from collections import defaultdict
@@ -35,10 +35,11 @@ def find_gpu_shares(deployed: Iterable[Deployment]) -> GpuShares:
     taken: dict[tuple[str, str], GpuPart] = {}
     left: dict[str, GpuPart] = {}
     for gpu, sharers in users.items():
-        at = 0
+        before: tuple[int, ...] = ()
         for deployment in sharers:
-            taken[deployment.deployment_id, gpu] = GpuPart(at, at + deployment.gpu_parts)
-            at += deployment.gpu_parts
-        if at < GPU_PARTS:
-            left[gpu] = GpuPart(at, GPU_PARTS)
+            taken[deployment.deployment_id, gpu] = GpuPart(deployment.gpu_parts, before)
+            before += (deployment.gpu_parts,)
+        rest = GPU_PARTS - sum(before)
+        if rest > 0:
+            left[gpu] = GpuPart(rest, before)
     return GpuShares(taken, left)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from ledger.domain.cost.factory import EnergyMeter, valid_at
-from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart
+from ledger.domain.energy.gpu_part import GpuPart, nth_part
 from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import Span, energy_between
 from ledger.domain.money import ROUNDING
@@ -28,11 +28,9 @@ class HostShare:
 
     def part_of(self, energy_mj: int) -> int:
         """What these GPUs share of an energy."""
-        whole = self.whole * GPU_PARTS
-        firsts = ((ordinal * GPU_PARTS, part) for ordinal, part in self.parts)
         return sum(
-            energy_mj * (first + part.end) // whole - energy_mj * (first + part.start) // whole
-            for first, part in firsts
+            part.of(nth_part(energy_mj, [1] * (ordinal + 1), self.whole))
+            for ordinal, part in self.parts
         )
 
 

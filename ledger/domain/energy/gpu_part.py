@@ -1,6 +1,6 @@
 """Which part of a GPU somebody has, and what that takes of all that the GPU does.
 
-Invariant: parts that lie side by side on a GPU take all of it together, to the last millijoule, up
+Invariant: the parts of a GPU, in their order, take all of it together, to the last millijoule, up
 to every moment: whatever slots and prices each of them is cut by.
 """
 
@@ -20,17 +20,27 @@ GPU_PARTS = 7_000_000
 
 @dataclass(frozen=True, slots=True)
 class GpuPart:
-    """Of a GPU from one of its GPU_PARTS to another."""
+    """So many of GPU_PARTS of a GPU, behind others' in their order."""
 
-    start: int = 0
-    end: int = GPU_PARTS
+    parts: int = GPU_PARTS
+    before: tuple[int, ...] = ()
 
     def of(self, whole: int) -> int:
-        """What it takes of a whole number of anything that the GPU takes."""
-        return whole * self.end // GPU_PARTS - whole * self.start // GPU_PARTS
+        """What it takes of a whole number of anything that the GPU takes: never less of more."""
+        return nth_part(whole, [*self.before, self.parts], GPU_PARTS)
 
 
 WHOLE_GPU = GpuPart()
+
+
+def nth_part(whole: int, sizes: Sequence[int], of_all: int) -> int:
+    """What the last of some sizes out of all takes of a whole: each takes its part of what those
+    before it left, so that all take all of it, and nobody takes less of more."""
+    taken, rest, left = 0, whole, of_all
+    for size in sizes:
+        taken = rest * size // left
+        rest, left = rest - taken, left - size
+    return taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
