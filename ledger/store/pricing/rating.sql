@@ -179,15 +179,17 @@ WITH days AS MATERIALIZED (
    WHERE k.usage_key_id = ANY (ARRAY(SELECT DISTINCT u.usage_key_id FROM used u))
 ), placed AS MATERIALIZED (
   SELECT u.*, k.kind, s.rate_card_id, s.subscription_id, nullif(s.payer_id, u.customer_id) AS payer_id,
-         greatest(z.midnights[width_bucket(u.used_at, z.midnights)], lower(s.valid)) AS day_start,
-         s.subscription_id IS NOT NULL AND w.kind IS NULL AS lacks
+         greatest(z.midnights[width_bucket(u.used_at, z.midnights)], lower(s.valid)) AS day_start
     FROM used u
     JOIN keys k USING (usage_key_id)
     LEFT JOIN subscribed s ON s.customer_id = u.customer_id AND s.valid @> u.used_at AND s.models @> k.model
     LEFT JOIN midnights z ON z.zone = coalesce(s.zone, :entity_zone)
-    LEFT JOIN known w ON w.rate_card_id = s.rate_card_id AND w.kind = k.kind AND w.since <= u.used_at AND u.used_at < w.until
 ), lacking AS MATERIALIZED (
-  SELECT coalesce(bool_or(p.lacks), false) AS lacks FROM placed p
+  SELECT EXISTS (SELECT FROM (SELECT p.rate_card_id, p.kind, min(p.used_at) AS first, max(p.used_at) AS last
+                                FROM placed p WHERE p.rate_card_id IS NOT NULL GROUP BY 1, 2) p
+                   LEFT JOIN known w
+                     ON w.rate_card_id = p.rate_card_id AND w.kind = p.kind AND w.since <= p.first AND p.last < w.until
+                  WHERE w.kind IS NULL) AS lacks
 ), counted AS (
   SELECT p.customer_id, p.subscription_id, p.payer_id, p.day_start, p.requests, p.marks FROM placed p
   UNION ALL
