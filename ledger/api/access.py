@@ -89,7 +89,8 @@ def author_of(request: Request[Any, Any, Any]) -> Author:
     """Who writes: the key, the `X-Reason` header or what the request does, and its id."""
     said = request.headers.get("x-reason", "").strip()
     reason = said or f"{request.method} {request.url.path}"
-    return Author(caller_of(request).key_id, reason, str(request.scope.get("request_id")))
+    request_id = str(request.scope.get("request_id"))
+    return Author(caller_of(request).key_id, reason, request_id, stated=bool(said))
 
 
 def unknown_key() -> UnauthenticatedError:

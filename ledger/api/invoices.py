@@ -217,7 +217,7 @@ async def adjustments(request: Asked, subscription_id: FromPath[str]) -> Respons
 
 
 def _because(author: Author, asked: InvoiceRunAsk) -> Author:
-    return replace(author, reason=asked.reason) if asked.reason else author
+    return replace(author, reason=asked.reason, stated=True) if asked.reason else author
 
 
 def _concerns(asked: InvoiceAsk) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from ledger.domain.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Kept with every manual write; `actor` is an API key's id, or `cli:USER`."""
+    """Kept with every manual write; `actor` is an API key's id, or `cli:USER`; `stated`: the reason
+    is their own, and not what is kept where nobody says one."""
 
     actor: str
     reason: str
     request_id: str
+    stated: bool = True
 
 
 def check_reason(author: Author) -> None:

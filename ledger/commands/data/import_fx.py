@@ -52,7 +52,7 @@ def fx(
     rate_column = columns.get("rate", "rate")
     quoted = [row for row in rows if _is_quoted(row.cells.get(rate_column, "missing"))]
     models = read_models(file, quoted, FxRate, mapped=columns, fixed=pairs(fixed, "--set"))
-    author = author_of(reason or f"import of {file.name}")
+    author = author_of(reason, f"import of {file.name}")
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
     written = 0
     if rates:

@@ -51,7 +51,7 @@ def grid(
     series, rows = read_series(file, columns, noun="factor", delimiter=delimiter, where=where)
     said = {"facility_id": facility_id, "kind": kind, "source": source}
     factors = read_input(NewGridFactors, {**said, "factors": series.periods})
-    author = author_of(reason or f"import of {file.name}")
+    author = author_of(reason, f"import of {file.name}")
     written = database.run(
         lambda connection: enter_grid_factors(connection, factors, author, replace=replace)
     )

@@ -68,7 +68,7 @@ def _command(source: str, whose: str) -> click.Command:
         async def enter(connection: Connection) -> TableComparison:
             card = await _card(connection, rate_card_id, entity_id, currency)
             terms = TableTerms(card, source, _begin(since), set(accepted), apply)
-            author = author_of(reason or f"import of {file.name}")
+            author = author_of(reason, f"import of {file.name}")
             return await enter_table(connection, table, terms, author)
 
         compared = database.run(enter)

@@ -51,7 +51,7 @@ def tariff(
     series, rows = read_series(file, columns, noun="price", delimiter=delimiter, where=where)
     prices = read_input(NewTariffPrices, {"tariff_id": tariff_id, "prices": series.periods})
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
-    author = author_of(reason or f"import of {file.name}")
+    author = author_of(reason, f"import of {file.name}")
     written = database.run(
         lambda connection: _enter(connection, contract, prices, author=author, replace=replace)
     )

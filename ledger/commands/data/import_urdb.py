@@ -57,7 +57,7 @@ def urdb(
     rate = read_urdb(file)
     days = _days(rate, since, until)
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
-    author = author_of(reason or f"import of {file.name}")
+    author = author_of(reason, f"import of {file.name}")
     entered = database.run(
         lambda c: _enter(c, rate, contract, days, author=author, replace=replace)
     )

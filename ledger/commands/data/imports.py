@@ -99,7 +99,7 @@ def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click
             file, rows, file_rows.model, mapped=columns, fixed=pairs(fixed, "--set")
         )
         doing: Enter = partial(file_rows.enter, replace=True) if replace else file_rows.enter
-        author = author_of(reason or f"import of {file.name}")
+        author = author_of(reason, f"import of {file.name}")
         with progress(f"import {word}", len(models)) as advance:
             entered = database.run(
                 lambda c: import_rows(c, doing, models, author=author, advance=advance)

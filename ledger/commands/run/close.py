@@ -36,7 +36,6 @@ def entity(
     as_json: bool,
 ) -> None:
     """Close a month that is over; `close status` says what is to be done before."""
-    said = reason if reason or accept else "month end"
     done = database.run(
         lambda connection: close_month(
             connection,
@@ -45,7 +44,7 @@ def entity(
             soft=soft,
             accept=accept,
             now=clock.now(),
-            author=author_of(said or ""),
+            author=author_of(reason, "" if accept else "month end"),
         )
     )
     _show(done, as_json)

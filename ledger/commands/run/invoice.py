@@ -65,7 +65,7 @@ def preview(database: Database, subscription_id: str, at: str | None, as_json: b
 @allow_unpriced
 @allow_open
 @click.option("--supplementary", is_flag=True, help="Bill what is new since the last invoice.")
-@click.option("--reason", default="issued on the command line", help="Kept with the invoice.")
+@click.option("--reason", help="Kept with the invoice; needed where its month is closed.")
 @json_option
 @database_options
 def issue(
@@ -73,12 +73,12 @@ def issue(
     *,
     subscription_id: str,
     at: str | None,
-    reason: str,
+    reason: str | None,
     as_json: bool,
     **allowed: bool,
 ) -> None:
     """Issue the invoice of a billing period; once issued it never changes."""
-    moment, author = moment_of(at), author_of(reason)
+    moment, author = moment_of(at), author_of(reason, "issued on the command line")
     issued = database.run(
         lambda connection: flow.issue_invoice(
             connection,

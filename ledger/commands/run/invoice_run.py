@@ -58,7 +58,7 @@ def run(
     """
     if release and not reason:
         raise click.UsageError("--release needs a --reason")
-    author = author_of(reason or "a run of invoices")
+    author = author_of(reason, "a run of invoices")
     ask = RunAsk(
         entity_id, moment_of(at), clock.now(), author, IssueRules(**allowed), frozenset(release)
     )

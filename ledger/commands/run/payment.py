@@ -54,7 +54,7 @@ def import_(
     Each entry pays what it names, once, in whatever file it comes; the rest waits for a person.
     """
     entries, skipped = _read(file, mapped, fixed, where, delimiter, decimal_comma=decimal_comma)
-    author = author_of(reason or f"import of {file.name}")
+    author = author_of(reason, f"import of {file.name}")
     done = database.run(
         lambda connection: import_statement(
             connection, entity_id=entity_id, entries=entries, author=author, skipped=skipped

@@ -41,7 +41,7 @@ def hold(
     rows = select_rows(file, delimiter=delimiter, where=where)
     columns, said = pairs(mapped, "--map"), pairs(fixed, "--set")
     models = read_models(file, rows, NewReservation, mapped=columns, fixed=said)
-    actor = author_of(reason or f"reservations of {file.name}").actor
+    actor = author_of(reason, f"reservations of {file.name}").actor
     asks = [ask_for(new, actor=actor) for _, new in models if isinstance(new, NewReservation)]
     answers = database.run(lambda connection: _each(connection, asks))
     held = [answer for answer in answers if isinstance(answer, Held)]

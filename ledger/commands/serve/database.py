@@ -83,9 +83,10 @@ def database_options(command: Command) -> Command:
     )(wrapped)
 
 
-def author_of(reason: str) -> Author:
-    """Who writes from this terminal, and why."""
-    return Author(f"cli:{getpass.getuser()}", reason, f"cli-{uuid.uuid4().hex}")
+def author_of(reason: str | None, unsaid: str = "") -> Author:
+    """Who writes from this terminal, and why; `unsaid` is kept where they say nothing."""
+    request_id = f"cli-{uuid.uuid4().hex}"
+    return Author(f"cli:{getpass.getuser()}", reason or unsaid, request_id, stated=bool(reason))
 
 
 async def _on_connection(url: str | None, work: Callable[[Connection], Awaitable[T]]) -> T:

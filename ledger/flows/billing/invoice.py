@@ -23,8 +23,8 @@ from ledger.flows.billing.issue import (
     NO_EXCEPTION,
     IssuedInvoice,
     IssueRules,
+    find_held_by,
     issue_ready,
-    list_unrated,
     make_ready,
 )
 from ledger.flows.books.book_revenue import book_revenue
@@ -87,8 +87,8 @@ async def issue_invoice(
         # Nothing is voided while it is drafted.
         await lock_receivables(connection, entity_id)
         draft = await _draft(connection, entity_id, subscription_id, moment, now)
-        unrated = await list_unrated(connection, entity_id)
-        ready = make_ready(draft, now=now, allow=allow, unrated=unrated)
+        held = await find_held_by(connection, entity_id, author)
+        ready = make_ready(draft, now=now, allow=allow, held=held)
         (issued,) = await issue_ready(connection, [ready], now=now, author=author)
         if seal is not None:
             await seal(issued)

@@ -25,6 +25,7 @@ from ledger.flows.reference.supersede import keep_write
 from ledger.store.billing import invoice as store
 from ledger.store.billing.tax import insert_tax_lines
 from ledger.store.books.journal import add_to_entries
+from ledger.store.books.months import find_closed_until
 from ledger.store.connect import draw_batch_seq
 from ledger.store.queries import Connection
 from ledger.store.standing import end_parked, list_parked
@@ -63,17 +64,32 @@ class Ready:
     lines: Sequence[IssuedLine]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBy:
+    """What of an entity holds invoices back: usage that was not rated, and until when the books are
+    closed, where nobody says a reason."""
+
+    unrated: Sequence[Parked]
+    closed_until: datetime | None
+
+
+async def find_held_by(connection: Connection, entity_id: str, author: Author) -> HeldBy:
+    """What holds invoices of an entity back now."""
+    unrated = await list_unrated(connection, entity_id)
+    closed = None if author.stated else await find_closed_until(connection, entity_id)
+    return HeldBy(unrated, closed)
+
+
 async def list_unrated(connection: Connection, entity_id: str) -> list[Parked]:
     """Usage of an entity that rating failed at: it is in no line and in no list of what waits."""
     return await list_parked(connection, stage=rate.name, entity_id=entity_id)
 
 
-def make_ready(
-    draft: InvoiceDraft, *, now: datetime, allow: IssueRules, unrated: Sequence[Parked]
-) -> Ready:
+def make_ready(draft: InvoiceDraft, *, now: datetime, allow: IssueRules, held: HeldBy) -> Ready:
     """The draft with its lines in words; a LedgerError says why it cannot be issued."""
-    _check_rated(draft, unrated)
+    _check_rated(draft, held.unrated)
     _check_period(draft, now, allow)
+    _check_month(draft, held.closed_until)
     if not allow.unpriced:
         _check_priced(draft)
     if draft.uncosted is not None and not allow.open_period:
@@ -241,6 +257,17 @@ def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None
             f"{draft.period.start.isoformat()} to {draft.period.end.isoformat()}."
         )
     check_bounds(draft.lines, draft.currency)
+
+
+def _check_month(draft: InvoiceDraft, closed: datetime | None) -> None:
+    end = draft.period.end
+    if closed is not None and end <= closed and not draft.is_billed:
+        raise ConflictError(
+            f"The books are closed until {closed.isoformat()}, and the period of"
+            f" {draft.subscription.subscription_id} ended {end.isoformat()}.",
+            "Issue it with a reason, which is kept with it, or open its month again.",
+            "reason",
+        )
 
 
 def _check_priced(draft: InvoiceDraft) -> None:

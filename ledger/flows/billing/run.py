@@ -28,11 +28,12 @@ from ledger.flows.billing.draw import draw
 from ledger.flows.billing.issue import (
     NO_EXCEPTION,
     PARKED_AS,
+    HeldBy,
     IssuedInvoice,
     IssueRules,
     Ready,
+    find_held_by,
     issue_ready,
-    list_unrated,
     make_ready,
 )
 from ledger.flows.books.book_revenue import book_revenue
@@ -233,9 +234,9 @@ async def _issue(run: _Run, names: Names) -> _Outcome:
         )
         # Who is not on a card at the moment has nothing to bill then.
         there = [draft for draft in drafts.values() if isinstance(draft, InvoiceDraft)]
-        unrated = await list_unrated(connection, entity_id)
-        told = _sort(run, there, unrated, allow)
-        given = _sort(run, back, unrated, replace(allow, supplementary=True, unpriced=True))
+        held = await find_held_by(connection, entity_id, run.ask.author)
+        told = _sort(run, there, held, allow)
+        given = _sort(run, back, held, replace(allow, supplementary=True, unpriced=True))
         periods = {draft.subscription.subscription_id: draft.period for draft in [*back, *there]}
         parked = await _park(run, periods, [*given.failed, *told.failed])
         came = _Outcome(not_over=told.not_over, parked=parked)
@@ -259,9 +260,7 @@ async def _keep_releases(run: _Run, issued: Sequence[Ready]) -> None:
             )
 
 
-def _sort(
-    run: _Run, drafts: Iterable[InvoiceDraft], unrated: Sequence[Parked], allow: IssueRules
-) -> _Sorted:
+def _sort(run: _Run, drafts: Iterable[InvoiceDraft], held: HeldBy, allow: IssueRules) -> _Sorted:
     outcome = _Sorted()
     for draft in drafts:
         name, period = draft.subscription.subscription_id, draft.period
@@ -272,7 +271,7 @@ def _sort(
             continue
         try:
             _check_usual(draft, run.ask.release)
-            ready = make_ready(draft, now=run.ask.now, allow=allow, unrated=unrated)
+            ready = make_ready(draft, now=run.ask.now, allow=allow, held=held)
         except LedgerError as error:
             outcome.failed.append(Failed(name, period.start, period.end, reason_of(error)))
         else:

@@ -66,7 +66,10 @@ async def _end(
         batch_seq=batch_seq,
         action=f"end {resource.noun}",
         subject=" / ".join(str(name) for name in named if name not in (None, "")),
-        detail=asked.model_dump(include={"valid_from", "valid_to"}, exclude_none=True),
+        detail={
+            **{name: values[name] for name in (resource.key, *ending.by)},
+            **asked.model_dump(include={"valid_from", "valid_to"}, exclude_none=True),
+        },
     )
 
 

@@ -333,7 +333,10 @@ async def _write_tariff_prices(
         facility_id=facility_id,
         batch_seq=batch_seq,
     )
-    detail = {"prices": len(fresh), "from": starts[0], "to": ends[-1]}
+    detail = {
+        **{"tariff_id": tariff.tariff_id, "facility_id": facility_id},
+        **{"prices": len(fresh), "from": starts[0], "to": ends[-1]},
+    }
     await _keep(connection, author, batch_seq, "tariff prices", tariff.tariff_id, detail)
 
 
@@ -369,7 +372,8 @@ async def _enter_price_terms(
         )
         if written.batch_seq is not None:
             subject = f"{rate_card_id} / {each.meter}"
-            await _keep(connection, author, written.batch_seq, "price", subject, each.model_dump())
+            detail = {"rate_card_id": rate_card_id, **each.model_dump()}
+            await _keep(connection, author, written.batch_seq, "price", subject, detail)
         row_id = written.row_id
     return row_id
 

@@ -10,6 +10,7 @@ from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import check_currency, minor_digits, plain, scale_of
 from ledger.domain.period import midnight
+from ledger.flows.reference.closed_months import check_open
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import parties
 from ledger.store.billing import grants as store
@@ -39,6 +40,8 @@ async def enter_grant(connection: Connection, new: NewGrant, author: Author) -> 
             connection, entity_id=grant.entity_id, grant_id=grant.grant_id
         )
         if known is None:
+            if grant.kind == "prepaid":
+                await check_open(connection, grant.entity_id, grant.granted_on, field="granted_on")
             await _check_order(connection, grant)
             await _record(connection, entity, grant, author)
         elif known != grant:

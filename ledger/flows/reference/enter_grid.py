@@ -71,7 +71,7 @@ async def _write(
         action="enter grid factors",
         subject=f"{new.facility_id} / {new.kind}",
         detail={
-            **{"source": new.source, "factors": len(fresh)},
+            **{"facility_id": new.facility_id, "source": new.source, "factors": len(fresh)},
             **{"first": min(starts), "last": max(ends)},
         },
     )

@@ -10,6 +10,7 @@ from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import EXACT, ZERO, check_currency, minor_digits, plain, scale_of
 from ledger.domain.period import midnight
+from ledger.flows.reference.closed_months import check_open
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store import parties
 from ledger.store.billing import receivables as store
@@ -36,6 +37,7 @@ async def enter_payment(connection: Connection, new: NewPayment, author: Author)
             connection, entity_id=payment.entity_id, payment_id=payment.payment_id
         )
         if known is None:
+            await check_open(connection, new.entity_id, new.paid_on, field="paid_on")
             await _record(connection, payment, author)
         elif known != payment:
             raise ConflictError(

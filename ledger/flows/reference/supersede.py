@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
+from ledger.flows.reference.closed_months import check_reach
 from ledger.store.connect import draw_batch_seq
 from ledger.store.dated import DatedRow, DatedTable
 from ledger.store.parties import insert_manual_write
@@ -77,7 +78,9 @@ async def keep_write(
     subject: str,
     detail: Mapping[str, Any],
 ) -> None:
-    """Keep who wrote this, why, and what they said."""
+    """Keep who wrote this, why, and what they said; InvalidInputError where that holds in a closed
+    month and they say no reason."""
+    await check_reach(connection, author, detail)
     await insert_manual_write(
         connection,
         author,

@@ -166,3 +166,23 @@ async def list_unallocated(
     return await MONTHS["list_unallocated"].values(
         connection, Unallocated, entity_id=entity_id, until=until
     )
+
+
+async def find_closed_until(connection: Connection, entity_id: str) -> datetime | None:
+    """The end of the last closed month of an entity, or None."""
+    until: datetime | None = await MONTHS["find_closed_until"].value(
+        connection, entity_id=entity_id
+    )
+    return until
+
+
+async def find_closed_before(connection: Connection, entity_id: str) -> date | None:
+    """The first day of an entity that is not closed, or None where all are open."""
+    day: date | None = await MONTHS["find_closed_before"].value(connection, entity_id=entity_id)
+    return day
+
+
+async def list_closed_until(connection: Connection, since: datetime) -> dict[str, datetime]:
+    """Until when the books of entities are closed, of those that are beyond a moment."""
+    rows = await MONTHS["list_closed_until"].rows(connection, since=since)
+    return {row["entity_id"]: row["until"] for row in rows}

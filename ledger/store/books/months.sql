@@ -93,3 +93,17 @@ SELECT s.entity_id, to_char(s.month, 'YYYY-MM') AS month, s.change_no, s.state, 
        s.accepted, s.lines, encode(s.seal, 'hex') AS seal
   FROM month_state s WHERE :entity_id::text IS NULL OR s.entity_id = :entity_id
  ORDER BY s.entity_id, s.month, s.change_no;
+
+-- name: find_closed_until
+-- The end of the last closed month of an entity, or NULL; primary key.
+SELECT closed_until(:entity_id) AS until;
+
+-- name: find_closed_before
+-- The first day of an entity that is not closed, or NULL where all are; primary key.
+SELECT (closed_until(e.entity_id) AT TIME ZONE e.zone)::date AS day FROM entity e WHERE e.entity_id = :entity_id;
+
+-- name: list_closed_until
+-- Until when the books of each entity are closed, of those that are beyond a moment; primary key.
+SELECT e.entity_id, e.until
+  FROM (SELECT DISTINCT s.entity_id, closed_until(s.entity_id) AS until FROM month_state s WHERE s.until > :since) e
+ WHERE e.until > :since;
