@@ -11,9 +11,11 @@ import pytest
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.reference.enter import enter_asset, enter_deployment
+from ledger.reports.cost.calibration import CALIBRATION
+from ledger.reports.cost.evidence import AskedCost, trace_cost
 from ledger.reports.cost.producers import producers_report
 from ledger.reports.metering.coverage import coverage_report
-from ledger.reports.report import ReportScope
+from ledger.reports.report import Asked, ReportScope
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewAsset, NewDeployment, read_input
@@ -313,3 +315,21 @@ async def test_a_slice_has_a_seventh_and_what_is_not_sliced_is_idle(worker: Conn
     drawn = [lines[f"deployment:{name}/idle"]["device_metered_mj"] for name in sevenths]
     assert sum(drawn) + lines["asset:rack/idle"]["device_metered_mj"] == 360_000_000
     assert max(drawn) - min(drawn) <= len(drawn)
+
+
+async def test_no_weights_are_calibrated_on_a_part_of_a_gpu(worker: Connection) -> None:
+    await shared_gpu(Books(worker), {"chat": "0.5"})
+    cut_off = await draw_cut_off(worker, "report")
+    scope = ReportScope(entity_id="factory", since=START, until=at(3600), cut_off=cut_off)
+    report = await CALIBRATION.read(worker, scope, Asked(CALIBRATION.defaults))
+    (told,) = report.deployments
+    assert [refusal.reason for refusal in told.refusals] == ["shared_gpus"]
+
+
+async def test_a_trace_says_which_part_of_gpus_a_cost_is_of(worker: Connection) -> None:
+    await shared_gpu(Books(worker), {"chat": "0.5"}, gpu_split="busy_time")
+    await allocate(worker, now=LATER)
+    asked = AskedCost("factory", "deployment:chat", START)
+    traced = await trace_cost(worker, asked, cut_off=await draw_cut_off(worker, "trace"))
+    assert traced.deployment is not None
+    assert (traced.deployment.gpu_parts, traced.deployment.gpu_split) == (3_500_000, "busy_time")

@@ -16,17 +16,19 @@ BOUNDED = {
     "count_received": ONE_BY_ONE,
     "count_offered": ONE_BY_ONE,
     "count_chunk_facts": "facts in chunks, each of which was stored",
-    "sum_deployed_gpus": "a million GPUs for two centuries are below 2^53 GPU-seconds",
+    "sum_deployed_gpus": "numeric before it is multiplied or added up",
     "count_batches": "rows of a table, each of which was stored",
     "digest_batches": "rows of a table, each of which was stored",
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "fold_activity": "rows of which 64 bits might not hold a sum stay apart",
     "find_wrong_periods": AMOUNTS,
+    "find_unbooked_bills": AMOUNTS,
+    "list_work_hours": "what a deployment drew and counted in an hour, far below 2^63",
     "sum_model_cost": AMOUNTS,
     "sum_usage_costs": AMOUNTS,
     "sum_efficiency": "numeric before it is added up or multiplied",
-    "sum_producers": "900 seconds of each of a million GPUs; all else is numeric before",
+    "sum_producers": "parts of each of a million GPUs; all else is numeric before",
 }
 NARROW = r"::(?:bigint|int8|integer|int4|int|smallint)\b"
 
