@@ -58,11 +58,19 @@ async function pickEntity() {
   $("sections").replaceChildren();
   $("month").replaceChildren();
   $("zone").textContent = zone ?? "";
-  const { since, until } = await call(`/v1/activity?${query({ entity })}`);
+  const [{ since, until }, changes] = await Promise.all([
+    call(`/v1/activity?${query({ entity })}`),
+    role === "house" ? every(`/v1/closes?${query({ entity, limit: 1000 })}`) : { items: [] },
+  ]);
   // Another was picked meanwhile: its own answer, which may have come first, is what counts.
   if ($("entity").value !== entity) return;
   const months = since ? monthsBetween(zone, since, new Date(Date.parse(until) - 1).toISOString()) : [];
-  $("month").replaceChildren(...months.map(([year, month]) => new Option(`${year}-${String(month).padStart(2, "0")}`)));
+  // The last change of a month is what it is; whoever knows of none says nothing.
+  const states = Object.fromEntries(changes.items.map((each) => [each.month, each.state]));
+  $("month").replaceChildren(...months.map(([year, month]) => {
+    const name = `${year}-${String(month).padStart(2, "0")}`;
+    return new Option((states[name] ?? "open") === "open" ? name : `${name}, ${states[name].replace("_", " ")}`, name);
+  }));
   await show();
 }
 

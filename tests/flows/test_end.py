@@ -167,4 +167,6 @@ def test_whatever_is_dated_has_an_end_or_is_a_series_or_says_so_itself() -> None
     assert {*get_args(EndingKind)} == set(ENDING)
     without = {each.path for each in RESOURCES if each.dated} - set(ENDING)
     # Prices, factors and rates have an end each; whose child one is ends by a parent that is none.
-    assert without == {"tariff-prices", "grid-factors", "fx-rates", "parents"}
+    # A bill of a utility is replaced, not ended.
+    series = {"tariff-prices", "grid-factors", "fx-rates", "utility-bills"}
+    assert without == {*series, "parents"}

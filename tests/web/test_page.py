@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from ledger import clock
 from ledger.domain.author import Author
+from ledger.flows.books.close_month import close_month
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
@@ -125,6 +126,23 @@ async def test_another_entity_keeps_nothing_of_the_last_one(browser: Browser, sh
         await expect(page.locator("#as-of")).to_contain_text("There is no usage yet")
         await expect(page.locator("#month option")).to_have_count(0)
         await expect(page.locator("#figures")).to_have_count(0)
+
+
+async def test_a_month_that_closed_says_so_to_the_house_alone(
+    browser: Browser, shown: Shown, worker: Connection
+) -> None:
+    await close_month(
+        worker,
+        entity_id="factory",
+        month="2023-11",
+        soft=True,
+        now=clock.now(),
+        author=AUTHOR,
+    )
+    for role, said in (("finance", "2023-11, soft closed"), ("customer", "2023-11")):
+        async with opened(browser, shown, shown.keys[role]) as page:
+            await expect(page.locator("#month option")).to_have_text(said)
+            await expect(page.locator("#month")).to_have_value("2023-11")
 
 
 async def test_a_late_answer_for_the_last_entity_is_not_drawn(
