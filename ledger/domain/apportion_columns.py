@@ -1,48 +1,112 @@
 """Largest remainder on columns: what `apportion` does to many weights, without an object for each.
 
-Invariant: the parts are those of `apportion`, to the last unit and in the same tie order. Products
-beyond 128 bits wrap, and their differences are exact all the same, since those are small.
+Invariant: the parts are those of `apportion`, to the last unit and in the same tie order.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
 from ledger.domain.apportion import apportion
+from ledger.domain.arrays import Ints, Words
+from ledger.domain.compiled import compiled
+from ledger.domain.wide import WHOLE_BITS, Wide, is_less, part_of, plus
 
-# Parts of more bits than this are made one by one.
-_PART_BITS = 60
-_WIDE_BITS = 126
-_HALF = 1 << 62
+# Parts of more bits than this are made one by one: a hundred of others fit into 64.
+_PART_BITS = 56
+# Whole numbers, Python's own where they may be beyond 64 bits.
+Parts: TypeAlias = Ints | NDArray[np.object_]
 
 
-def apportion_column(total: int, weights: pl.Series) -> pl.Series:
-    """Parts of `total` in proportion to weights of 128 bits, as 128 bits; as `apportion` refuses.
+class WideWeights(NamedTuple):
+    """Weights of up to 128 bits, none below zero, as two columns of words."""
 
-    >>> apportion_column(10, pl.Series([1, 1, 1], dtype=pl.Int128)).to_list()
-    [4, 3, 3]
+    high: Words
+    low: Words
+
+    def to_list(self) -> list[int]:
+        """The weights, one by one."""
+        pairs = zip(self.high.tolist(), self.low.tolist(), strict=True)
+        return [high << 64 | low for high, low in pairs]
+
+
+def apportion_columns(totals: Sequence[int], weights: WideWeights) -> list[Parts]:
+    """Parts of each total in proportion to weights; as `apportion` refuses.
+
+    >>> ones = WideWeights(np.zeros(3, np.uint64), np.ones(3, np.uint64))
+    >>> [parts.tolist() for parts in apportion_columns([10, -4], ones)]
+    [[4, 3, 3], [-2, -1, -1]]
     """
-    size, whole = abs(total), int(weights.sum())
-    fits = size.bit_length() <= _PART_BITS and whole.bit_length() + 2 < _WIDE_BITS
-    if not fits or whole <= 0 or (weights < _wide(0)).any():
-        return pl.Series(apportion(total, weights.to_list()), dtype=pl.Int128)
-    # By the leading bits of the weights: below a share by a few units, never above it.
-    coarser = 1 << max(whole.bit_length() + size.bit_length() - _WIDE_BITS, 0)
-    below = weights // _wide(coarser) * _wide(size) // _wide(whole // coarser + 1)
-    left = weights * _wide(size) - below * _wide(whole)
-    more = left // _wide(whole)
-    rest = left - more * _wide(whole)
-    shares = (below + more).cast(pl.Int64).to_numpy().copy()
-    shares[_largest(rest, size - int(shares.sum()))] += 1
-    return pl.Series(-shares if total < 0 else shares).cast(pl.Int128)
+    high, low = _sum(*weights)
+    fits = 0 < (high << 64 | low) < 1 << WHOLE_BITS
+    return [
+        _parts(total, weights)
+        if fits and total.bit_length() <= _PART_BITS
+        else np.array(apportion(total, weights.to_list()), object)
+        for total in totals
+    ]
 
 
-def _largest(rest: pl.Series, count: int) -> "np.typing.NDArray[np.int64]":
-    """Places of the largest remainders, of equal ones the earlier."""
-    high = rest // _wide(_HALF)
-    low = (rest - high * _wide(_HALF)).cast(pl.Int64).to_numpy()
-    order = np.lexsort((-low, -high.cast(pl.Int64).to_numpy()))
-    return order[:count]
+def _parts(total: int, weights: WideWeights) -> Ints:
+    if not total:
+        return np.zeros(weights.low.size, np.int64)
+    shares = _shares(abs(total), *weights)
+    return shares if total > 0 else -shares
 
 
-def _wide(number: int) -> pl.Series:
-    return pl.Series([number], dtype=pl.Int128)
+@compiled
+def _sum(high: Words, low: Words) -> Wide:
+    summed = (np.uint64(0), np.uint64(0))
+    for n in range(low.size):
+        summed = plus(summed, (high[n], low[n]))
+    return summed
+
+
+@compiled
+def _shares(size: int, high: Words, low: Words) -> Ints:
+    whole, count = _sum(high, low), low.size
+    shares = np.empty(count, np.int64)
+    rest_high, rest_low = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    left = size
+    for n in range(count):
+        share, rest = part_of(np.uint64(size), (high[n], low[n]), whole)
+        shares[n], (rest_high[n], rest_low[n]) = share, rest
+        left -= shares[n]
+    for n in _largest(rest_high, rest_low, left):
+        shares[n] += 1
+    return shares
+
+
+@compiled
+def _largest(high: Words, low: Words, count: int) -> Ints:
+    """Places of the largest, of equal ones the earlier."""
+    ranked = np.arange(low.size)
+    first, last = 0, low.size - 1
+    # What lies before `first` is larger than all else, what lies behind `last` is smaller.
+    while first < last:
+        pivot = ranked[(first + last) // 2]
+        at, to = first, last
+        while at <= to:
+            while _is_before(high, low, ranked[at], pivot):
+                at += 1
+            while _is_before(high, low, pivot, ranked[to]):
+                to -= 1
+            if at <= to:
+                ranked[at], ranked[to] = ranked[to], ranked[at]
+                at += 1
+                to -= 1
+        if count <= to:
+            last = to
+        elif count >= at:
+            first = at
+        else:
+            break
+    return ranked[:count]
+
+
+@compiled
+def _is_before(high: Words, low: Words, this: int, other: int) -> bool:
+    mine, theirs = (high[this], low[this]), (high[other], low[other])
+    return is_less(theirs, mine) or (mine == theirs and this < other)

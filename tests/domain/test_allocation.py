@@ -5,12 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.allocation import (
-    EnergyInput,
-    Site,
-    WindowAllocation,
-    allocate_window,
-)
+from ledger.domain.cost.allocation import WindowAllocation, allocate_window
+from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import SlotWork, idle, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading

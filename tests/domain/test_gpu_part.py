@@ -9,8 +9,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.allocation import EnergyInput, Share, Site, allocate_window
+from ledger.domain.cost.allocation import allocate_window
+from ledger.domain.cost.share import Share
 from ledger.domain.cost.site_meters import HostShare
+from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import idle
 from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart, PartSpans, share_of_gpu
 from ledger.domain.energy.meter import Span

@@ -7,15 +7,11 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from ledger.domain.cost.allocation import (
-    IDLE,
-    EnergyInput,
-    Site,
-    WindowAllocation,
-    allocate_window,
-)
+from ledger.domain.cost.allocation import WindowAllocation, allocate_window
 from ledger.domain.cost.attempts import attempts_of, by_window, timed
+from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.taken import IDLE
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.meter import Span, spans

@@ -8,8 +8,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.allocation import UNCLAIMED, USAGE, EnergyInput, Site, allocate_window
+from ledger.domain.cost.allocation import allocate_window
+from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.taken import UNCLAIMED, USAGE, as_lines
 from ledger.domain.cost.unclaimed import (
     OF_NO_REQUEST,
     SERVED,
@@ -148,7 +150,7 @@ def test_nothing_is_lost_or_made_where_much_is_unclaimed(
         (spans(readings),), (TariffCut(WINDOW, Decimal("80")),), Site(50_000, Decimal("1.2"))
     )
     result = allocate_window(WINDOW, energy=energy, work=work, gpu_cost=Decimal("2.5"))
-    used = result.used()
+    used = as_lines([result.taken])[0]
     device = sum(used["device_metered_mj"]) + sum(used["device_estimated_mj"])
     assert device + result.idle.metered_mj + result.idle.estimated_mj == 900 * power_mw
     assert sum(used["gpu_cost"]) + result.idle.gpu_cost == 25 * 10**11
@@ -162,7 +164,9 @@ def test_unclaimed_has_a_line_of_its_own_by_the_same_weights() -> None:
     assert told is not None
     work = weigh(told.with_columns(engine=pl.lit(0, pl.Int64)), BASE, Weights())
     result = allocate_window(WINDOW, energy=None, work=work, gpu_cost=Decimal(10))
-    rows = result.used().select("line", "usage_key_id", "gpu_cost").sort("line").rows()
+    rows = (
+        as_lines([result.taken])[0].select("line", "usage_key_id", "gpu_cost").sort("line").rows()
+    )
     assert rows == [(UNCLAIMED, 0, 2 * 10**12), (USAGE, 7, 8 * 10**12)]
 
 

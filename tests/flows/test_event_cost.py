@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.allocation import Share
 from ledger.domain.cost.attempt_cost import parts_of_line
 from ledger.domain.cost.deployment import Deployment
-from ledger.domain.cost.slots import WHOLE
+from ledger.domain.cost.share import Share
+from ledger.domain.cost.weighing import WHOLE
 from ledger.domain.cost.weights import Weights
 from ledger.domain.cost.window_cost import CostScope, Serving
 from ledger.domain.errors import ConflictError, NotFoundError

@@ -4,7 +4,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.domain.apportion import amount_of
-from ledger.domain.cost.allocation import IDLE, SHARES, USAGE, WindowAllocation
+from ledger.domain.cost.allocation import WindowAllocation
+from ledger.domain.cost.share import SHARES
+from ledger.domain.cost.taken import IDLE, USAGE, as_lines
 
 
 class AllocatedLine(NamedTuple):
@@ -24,7 +26,7 @@ class AllocatedLine(NamedTuple):
 def lines_of(allocated: WindowAllocation) -> list[AllocatedLine]:
     """Usage by key, then unattributed, then idle."""
     used = (
-        allocated.used()
+        as_lines([allocated.taken])[0]
         .select("line", "usage_key_id", *SHARES)
         .sort("line", descending=True, maintain_order=True)
     )

@@ -14,8 +14,8 @@ from ledger.commands.options import LINE_NO, ROWS
 from ledger.commands.run.periods import find_asked_entity, read_start
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.apportion import amount_of
-from ledger.domain.cost.allocation import Share
-from ledger.domain.cost.slots import WHOLE
+from ledger.domain.cost.share import Share
+from ledger.domain.cost.weighing import WHOLE
 from ledger.domain.energy.gpu_part import share_of_gpu
 from ledger.domain.metering.fact import flag_names
 from ledger.domain.money import total

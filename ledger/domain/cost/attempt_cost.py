@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from ledger.domain.apportion import apportion
-from ledger.domain.cost.allocation import SHARES, Share
+from ledger.domain.cost.share import SHARES, Share
 from ledger.domain.cost.slots import SlotWork
 from ledger.domain.cost.window_cost import Serving
 from ledger.domain.metering.spread import INPUT_METERS
@@ -54,7 +54,7 @@ def _apart(serving: Serving, usage_key_id: int) -> list[AttemptPart]:
     work, numbers = _weighed_apart(serving, alike, usage_key_id)
     amounts = _amounts(serving, work, numbers)
     return [
-        AttemptPart(tuple(row[:-1]), row[-1], amount, _slots_of(work, number))
+        AttemptPart(tuple(row[:-1]), row[-1], amount, work.slots_of(number))
         for row, amount, number in zip(alike.iter_rows(), amounts, numbers, strict=True)
     ]
 
@@ -76,8 +76,7 @@ def _weighed_apart(
 
 
 def _amounts(serving: Serving, work: SlotWork, numbers: Sequence[int]) -> list[Share]:
-    taken = serving.allocate(work).taken
-    there = {number: Share(*parts) for number, *parts in taken.iter_rows()}
+    there = {number: Share(*parts) for number, *parts in serving.allocate(work).taken.rows()}
     return [there.get(number, Share()) for number in numbers]
 
 
@@ -92,8 +91,3 @@ def _split(line: Share, amounts: Sequence[Share], alike: Sequence[int]) -> list[
         weights = [abs(amount.parts()[at]) for amount in amounts]
         columns.append(apportion(whole, weights if any(weights) else even))
     return [Share(*row) for row in zip(*columns, strict=True)]
-
-
-def _slots_of(work: SlotWork, number: int) -> Mapping[int, int]:
-    ran = work.parts.filter(pl.col("usage_key_id") == number).sort("slot")
-    return dict(zip(ran["slot"], ran["part"], strict=True))

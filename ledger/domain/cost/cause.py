@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ledger.domain.cost.allocation import IDLE, UNATTRIBUTED, UNCLAIMED
 from ledger.domain.cost.idle_policy import ASSET
+from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, UNCLAIMED
 from ledger.wire.causes import AT_REST, NO_DEPLOYMENT, NO_REQUEST, NO_WEIGHT, NOT_DEPLOYED, Cause
 
 # By line: of hardware that serves nothing, and of what a deployment has.

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import polars as pl
 
-from ledger.domain.cost.allocation import COSTS, ENERGIES
 from ledger.domain.cost.cost_line import AMOUNTS, LINE
+from ledger.domain.cost.share import COSTS, ENERGIES
 from ledger.domain.cost.whole_days import MeterDay, MeterSums, PoolDay
 from ledger.domain.period import Period
 

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from ledger.domain.cost.allocation import COSTS, ENERGIES
 from ledger.domain.cost.kinds import KIND_SUMS
+from ledger.domain.cost.share import COSTS, ENERGIES
+from ledger.domain.cost.taken import TAKEN, KeyShares, as_lines
 
 PoolKey: TypeAlias = tuple[str, datetime, str]
 MeterKey: TypeAlias = tuple[str, datetime]
@@ -44,11 +45,7 @@ LINE_TERMS: Mapping[str, pl.DataType] = {
     **{"gpu_terms": pl.String(), "busy_s": pl.Int32()},
 }
 # A line of it: costs are whole numbers of 1e-12.
-SHARE: Mapping[str, pl.DataType] = {
-    "usage_key_id": pl.Int64(),
-    **dict.fromkeys(ENERGIES, pl.Int64()),
-    **dict.fromkeys(COSTS, pl.Int128()),
-}
+SHARE = TAKEN
 LINE_KEY = (*ALLOCATION_KEY, "usage_key_id")
 LINE: Mapping[str, pl.DataType] = {
     **ALLOCATION_KEY,
@@ -64,18 +61,23 @@ ALLOCATION: Mapping[str, pl.DataType] = {
     **LINE_TERMS,
     **KIND_SUMS,
 }
+# Scope, start of the window and terms: what lines have in common that were taken of one scope.
+TakenOf: TypeAlias = tuple[str | int | datetime, ...]
+_TAKEN_OF = {
+    name: kind for name, kind in {**ALLOCATION_KEY, **LINE_TERMS}.items() if name != "line"
+}
 LineRow: TypeAlias = tuple[str | int | datetime, ...]
 AMOUNTS = ("busy_s", *ENERGIES, *COSTS)
 
 
 @dataclass(slots=True)
 class WindowCosts:
-    """What came out: meters and pools by natural key, lines as LINE has them, many together or one
-    by one, and rows of KINDS."""
+    """What came out: meters and pools by natural key; lines as LINE has them, those that were taken
+    by what they have in common, and others one by one; and rows of KINDS."""
 
     meters: dict[MeterKey, MeterWindow] = field(default_factory=dict)
     pools: dict[PoolKey, CostPool] = field(default_factory=dict)
-    parts: list[pl.DataFrame] = field(default_factory=list)
+    taken: list[tuple[TakenOf, KeyShares]] = field(default_factory=list)
     rows: list[LineRow] = field(default_factory=list)
     kinds: list[LineRow] = field(default_factory=list)
 
@@ -83,13 +85,16 @@ class WindowCosts:
         """Take in the costs of another window."""
         self.meters.update(other.meters)
         self.pools.update(other.pools)
-        self.parts += other.parts
+        self.taken += other.taken
         self.rows += other.rows
         self.kinds += other.kinds
 
     def lines(self) -> pl.DataFrame:
         """All lines."""
-        return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), *self.parts])
+        lines, of_part = as_lines([taken for _, taken in self.taken])
+        said = pl.DataFrame([of for of, _ in self.taken], _TAKEN_OF, orient="row")[of_part]
+        taken = said.hstack(lines).select(*LINE)
+        return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), taken])
 
     def by_kind(self) -> pl.DataFrame:
         """What tokens of each kind took."""

@@ -12,10 +12,10 @@ from typing import TypeVar
 import polars as pl
 
 from ledger.domain.apportion import apportion
-from ledger.domain.cost.allocation import CutEnergy, EnergyInput, UsedGpus, energy_of_slots
 from ledger.domain.cost.attempts import ATTEMPT, SECOND_US
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import BY_WEIGHTS, Deployment
+from ledger.domain.cost.slot_energy import CutEnergy, EnergyInput, UsedGpus, energy_of_slots
 from ledger.domain.cost.slots import SlotWork, idle, steps_between, weigh
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.metering.times import micros

@@ -14,27 +14,19 @@ from itertools import groupby
 import polars as pl
 
 from ledger.domain.apportion import amount_of, apportion, apportion_amount, units_of
-from ledger.domain.cost.allocation import (
-    IDLE,
-    UNATTRIBUTED,
-    USAGE,
-    EnergyInput,
-    Share,
-    Site,
-    UsedGpus,
-    WindowAllocation,
-    allocate_window,
-    together,
-)
+from ledger.domain.cost.allocation import WindowAllocation, allocate_window, together
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
-from ledger.domain.cost.cost_line import LINE, CostPool, LineRow, MeterWindow, WindowCosts
+from ledger.domain.cost.cost_line import CostPool, LineRow, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.gpu_shares import find_gpu_shares
+from ledger.domain.cost.share import Share
 from ledger.domain.cost.shared_use import GpuUser, use_of_gpu, used_together
 from ledger.domain.cost.site_meters import SiteMeters
+from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
+from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.unclaimed import Growth, with_unclaimed
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
@@ -380,8 +372,8 @@ def _book(costs: WindowCosts, scope: CostScope, allocated: WindowAllocation) -> 
     start = scope.window.start
     all_in = scope.asset is not None and scope.asset.all_in
     terms = _terms(scope, allocated.busy_s)
-    if not allocated.taken.is_empty():
-        costs.parts.append(_lines(scope, allocated.used(), terms))
+    if allocated.taken.keys.size:
+        costs.taken.append(((scope.name, start, *terms.values()), allocated.taken))
         costs.kinds.append((scope.name, start, USAGE, *allocated.kinds.row()))
     if any(allocated.idle.parts()):
         costs.rows.append(_row(scope, allocated.idle, terms))
@@ -403,14 +395,6 @@ def _terms(scope: CostScope, busy_s: int) -> Mapping[str, str | int]:
         "gpu_terms": scope.asset.terms if scope.asset else "none",
         "busy_s": busy_s,
     }
-
-
-def _lines(scope: CostScope, used: pl.DataFrame, terms: Mapping[str, str | int]) -> pl.DataFrame:
-    said = {"scope": scope.name, "window_start": scope.window.start, **terms}
-    return used.select(
-        pl.lit(said[name], kind).alias(name) if name in said else pl.col(name).cast(kind)
-        for name, kind in LINE.items()
-    )
 
 
 def _row(

@@ -4,14 +4,13 @@ Invariant: the parts of a GPU, in their order, take all of it together, to the l
 to every moment: whatever slots and prices each of them is cut by.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import overload
 
-from ledger.domain.energy.meter import EnergySlice, Span, energy_between
+from ledger.domain.energy.meter import EnergyColumns, Span, energy_columns
 from ledger.domain.money import EXACT
 
 # Millionths of a GPU and sevenths of one, as MIG cuts it, are whole numbers of parts of it.
@@ -61,23 +60,21 @@ class PartSpans(Sequence[Span]):
         return self.whole[index]
 
 
-def drawn_between(measured: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
-    """Energy between neighbouring sorted edges of a board, or a part of one; of a part what it
-    takes of all up to an edge, so that every cut adds up to the same."""
+def drawn_columns(measured: Sequence[Span], marks: Sequence[int]) -> EnergyColumns:
+    """Energy between neighbouring sorted microseconds of a board, or a part of one; of a part what
+    it takes of all up to a mark, so that every cut adds up to the same."""
     if not isinstance(measured, PartSpans):
-        return energy_between(measured, edges)
-    whole = energy_between(measured.whole, edges)
+        return energy_columns(measured, marks)
+    whole = energy_columns(measured.whole, marks)
     metered, estimated = (
-        _growth(measured.part, energies)
-        for energies in ((each.metered_mj for each in whole), (each.estimated_mj for each in whole))
+        _growth(measured.part, energies) for energies in (whole.metered_mj, whole.estimated_mj)
     )
-    parts = zip(metered, estimated, whole, strict=True)
-    return [EnergySlice(own, guessed, each.covered_us) for own, guessed, each in parts]
+    return EnergyColumns(metered, estimated, whole.covered_us)
 
 
-def _growth(part: GpuPart, energies: Iterable[int]) -> Iterator[int]:
+def _growth(part: GpuPart, energies: Iterable[int]) -> list[int]:
     upto = (part.of(energy) for energy in accumulate(energies, initial=0))
-    return (later - earlier for earlier, later in pairwise(upto))
+    return [later - earlier for earlier, later in pairwise(upto)]
 
 
 def share_of_gpu(parts: int) -> Decimal:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -65,6 +65,14 @@ class EnergySlice:
         return self.metered_mj + self.estimated_mj
 
 
+class EnergyColumns(NamedTuple):
+    """What EnergySlice has, of one slice after the other."""
+
+    metered_mj: list[int]
+    estimated_mj: list[int]
+    covered_us: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Energy between two neighbouring readings, spread evenly over the time between them."""
@@ -112,17 +120,17 @@ class EvenSpans(Sequence[Span]):
         last = int(self.at_us.searchsorted(end, "left")) + 1
         return EvenSpans(self.at_us[first:last], self.energy_mj[first:last])
 
-    def between(self, marks: Ints) -> list[EnergySlice]:
-        """Energy between neighbouring sorted microseconds; one slice fewer than marks."""
+    def between(self, edges: Sequence[int]) -> EnergyColumns:
+        """Energy between neighbouring sorted microseconds."""
         if not len(self):
-            return [EnergySlice(0, 0, 0)] * (marks.size - 1)
+            return _no_energy(edges)
+        marks = np.array(edges, np.int64)
         at = np.clip(self.at_us.searchsorted(marks, "right") - 1, 0, len(self) - 1)
         start, before = self.at_us[at], self.energy_mj[at]
         length, grown = self.at_us[at + 1] - start, self.energy_mj[at + 1] - before
         upto = before + grown * np.clip(marks - start, 0, length) // length
         known = np.clip(marks, self.at_us[0], self.at_us[-1])
-        parts = zip(np.diff(upto).tolist(), np.diff(known).tolist(), strict=True)
-        return [EnergySlice(metered_mj, 0, covered_us) for metered_mj, covered_us in parts]
+        return EnergyColumns(np.diff(upto).tolist(), [0] * (at.size - 1), np.diff(known).tolist())
 
 
 def spans(
@@ -157,18 +165,27 @@ def spans(
 
 def energy_between(measured: Sequence[Span], edges: Sequence[datetime]) -> list[EnergySlice]:
     """Energy of `found` spans between neighbouring sorted `edges`; one slice fewer than edges."""
-    marks = [microseconds(edge) for edge in edges]
+    columns = energy_columns(measured, [microseconds(edge) for edge in edges])
+    return [EnergySlice(*parts) for parts in zip(*columns, strict=True)]
+
+
+def energy_columns(measured: Sequence[Span], marks: Sequence[int]) -> EnergyColumns:
+    """The same between neighbouring sorted microseconds."""
     if isinstance(measured, EvenSpans):
-        return measured.between(np.array(marks, np.int64))
-    slices = [[0, 0, 0] for _ in marks[1:]]
-    known_until = marks[0] if marks else 0
+        return measured.between(marks)
+    columns, known_until = _no_energy(marks), marks[0] if marks else 0
     for span in measured:
-        _pour(span, marks, slices)
+        _pour(span, marks, columns)
         if span.known and span.end_us > known_until:
             # Where a clock was set back, two spans lie in one stretch of time.
-            _cover(max(span.start_us, known_until), span.end_us, marks, slices)
+            _cover(max(span.start_us, known_until), span.end_us, marks, columns)
             known_until = span.end_us
-    return [EnergySlice(*parts) for parts in slices]
+    return columns
+
+
+def _no_energy(marks: Sequence[int]) -> EnergyColumns:
+    metered, estimated, covered = ([0] * (len(marks) - 1) for _ in range(3))
+    return EnergyColumns(metered, estimated, covered)
 
 
 def findings(measured: Iterable[Span]) -> list[str]:
@@ -347,19 +364,19 @@ def _span(
     return Span(start, end, energy_mj, metered, finding or CLOCK_STEP)
 
 
-def _pour(span: Span, marks: Sequence[int], slices: list[list[int]]) -> None:
+def _pour(span: Span, marks: Sequence[int], columns: EnergyColumns) -> None:
     length = span.end_us - span.start_us
-    column = 0 if span.metered else 1
+    column = columns.metered_mj if span.metered else columns.estimated_mj
     poured = span.energy_mj * max(marks[0] - span.start_us, 0) // length if marks else 0
     for number, _, until in _parts(span.start_us, span.end_us, marks):
         upto = span.energy_mj * (until - span.start_us) // length
-        slices[number][column] += upto - poured
+        column[number] += upto - poured
         poured = upto
 
 
-def _cover(start: int, end: int, marks: Sequence[int], slices: list[list[int]]) -> None:
+def _cover(start: int, end: int, marks: Sequence[int], columns: EnergyColumns) -> None:
     for number, since, until in _parts(start, end, marks):
-        slices[number][2] += until - since
+        columns.covered_us[number] += until - since
 
 
 def _parts(start: int, end: int, marks: Sequence[int]) -> Iterator[tuple[int, int, int]]:

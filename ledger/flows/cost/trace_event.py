@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.domain.apportion import amount_of, units_of
-from ledger.domain.cost.allocation import COSTS, ENERGIES, Share
 from ledger.domain.cost.attempt_cost import CONTENT, AttemptPart, parts_of_line
 from ledger.domain.cost.attempts import attempts_of
+from ledger.domain.cost.share import COSTS, ENERGIES, Share
 from ledger.domain.cost.window_cost import Serving, serving_in
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.money import total

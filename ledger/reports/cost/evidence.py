@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from ledger.domain.cost.allocation import USAGE
 from ledger.domain.cost.cause import CAUSES
 from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
+from ledger.domain.cost.taken import USAGE
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import WINDOW, Period, window_start

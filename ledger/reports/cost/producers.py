@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from ledger.domain.cost.allocation import USAGE
 from ledger.domain.cost.producer import (
     PRODUCERS,
     AllocatedCost,
@@ -13,6 +12,7 @@ from ledger.domain.cost.producer import (
     producers,
     share_revenue,
 )
+from ledger.domain.cost.taken import USAGE
 from ledger.domain.energy.gpu_part import GPU_PARTS
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError

@@ -6,9 +6,9 @@ from datetime import datetime
 import polars as pl
 
 from ledger.domain.apportion import units_of
-from ledger.domain.cost.allocation import COSTS
 from ledger.domain.cost.cost_day import DAY_KEY, DAY_LINE, DaySums
 from ledger.domain.cost.cost_line import AMOUNTS
+from ledger.domain.cost.share import COSTS
 from ledger.domain.cost.whole_days import MeterDay, MeterSums, PoolDay, pool_rows
 from ledger.domain.period import Period
 from ledger.store.binary import Rows
