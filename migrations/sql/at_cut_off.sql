@@ -52,17 +52,17 @@ END;
 COMMENT ON FUNCTION users_by(text[]) IS 'Who used what, by usage key, told apart by these alone of customer, agent, tier and model: so that sums are as few as those who ask tell apart.';
 
 CREATE FUNCTION named_users(names text[])
-RETURNS TABLE (usage_key_id bigint, entity_id text, named text[]) LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS TABLE (usage_key_id bigint, entity_id text, model text, customer text, tier text, agent text, project text,
+               api_key text, adapter text, region text) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-  SELECT k.usage_key_id, k.entity_id, ARRAY[
-           CASE WHEN 'model' = ANY (names) THEN k.model END,
-           CASE WHEN 'customer' = ANY (names) THEN coalesce(k.customer_id, '(unknown) ' || k.customer_ref) END,
-           CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'agent' = ANY (names) THEN k.agent_id END,
-           CASE WHEN 'project' = ANY (names) THEN k.project_id END, CASE WHEN 'api_key' = ANY (names) THEN k.api_key_id END,
-           CASE WHEN 'adapter' = ANY (names) THEN k.adapter END, CASE WHEN 'region' = ANY (names) THEN k.region END]
+  SELECT k.usage_key_id, k.entity_id, CASE WHEN 'model' = ANY (names) THEN k.model END,
+         CASE WHEN 'customer' = ANY (names) THEN coalesce(k.customer_id, '(unknown) ' || k.customer_ref) END,
+         CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'agent' = ANY (names) THEN k.agent_id END,
+         CASE WHEN 'project' = ANY (names) THEN k.project_id END, CASE WHEN 'api_key' = ANY (names) THEN k.api_key_id END,
+         CASE WHEN 'adapter' = ANY (names) THEN k.adapter END, CASE WHEN 'region' = ANY (names) THEN k.region END
     FROM usage_key k;
 END;
-COMMENT ON FUNCTION named_users(text[]) IS 'The same by more names, side by side in this order: NAMED of ledger/domain/cost/efficiency.py.';
+COMMENT ON FUNCTION named_users(text[]) IS 'The same by more names, NAMED of ledger/domain/cost/efficiency.py, and in words.';
 
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
@@ -241,7 +241,7 @@ COMMENT ON FUNCTION costs_at(bigint, text, timestamptz, timestamptz) IS 'Cost li
 CREATE FUNCTION usage_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
 RETURNS TABLE (usage_key_id bigint, requests numeric, uncached numeric, cache_read numeric, cache_write numeric,
                output numeric, input_unknown numeric, output_unknown numeric, cached_unknown numeric,
-               written_unknown numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
+               written_unknown numeric, used_from timestamptz) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   WITH tallied AS MATERIALIZED (
     SELECT max(t.until_seq) AS until_seq FROM usage_tally t WHERE t.entity_id = of_entity AND t.until_seq <= usage_at.seq
@@ -260,47 +260,47 @@ BEGIN ATOMIC
   )
   SELECT k.usage_key_id, k.requests::numeric, k.uncached::numeric, k.cache_read::numeric, k.cache_write::numeric,
          k.output::numeric, k.input_unknown::numeric, k.output_unknown::numeric, k.cached_unknown::numeric,
-         k.written_unknown::numeric
+         k.written_unknown::numeric, k.day_start
     FROM key_day k
    WHERE k.entity_id = of_entity AND k.until_seq <= usage_at.seq AND k.day_start >= usage_at.since
      AND k.day_end <= usage_at.until
    UNION ALL
-  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0
+  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0,
+         u.window_start
     FROM spans s JOIN customer c ON c.entity_id = of_entity
    CROSS JOIN LATERAL (SELECT * FROM usage_delta d
                         WHERE d.customer_id = c.customer_id AND d.window_start >= lower(s.span)
                           AND d.window_start < upper(s.span) AND d.batch_seq <= s.until_seq OFFSET 0) u
    UNION ALL
-  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown
+  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown,
+         u.window_start
     FROM spans s JOIN customer c ON c.entity_id = of_entity
    CROSS JOIN LATERAL (SELECT * FROM usage_mark d
                         WHERE d.customer_id = c.customer_id AND d.window_start >= lower(s.span)
                           AND d.window_start < upper(s.span) AND d.batch_seq <= s.until_seq OFFSET 0) u
    UNION ALL
-  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0
+  SELECT u.usage_key_id, u.requests, u.uncached, u.cache_read, u.cache_write, u.visible::numeric + u.reasoning, 0, 0, 0, 0,
+         u.window_start
     FROM usage_delta u JOIN usage_key k USING (usage_key_id)
    WHERE k.entity_id = of_entity AND u.batch_seq > (SELECT d.until_seq FROM days d) AND u.batch_seq <= usage_at.seq
      AND u.window_start >= usage_at.since AND u.window_start < usage_at.until
    UNION ALL
-  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown
+  SELECT u.usage_key_id, 0, 0, 0, 0, 0, u.input_unknown, u.output_unknown, u.cached_unknown, u.written_unknown,
+         u.window_start
     FROM usage_mark u JOIN usage_key k USING (usage_key_id)
    WHERE k.entity_id = of_entity AND u.batch_seq > (SELECT d.until_seq FROM days d) AND u.batch_seq <= usage_at.seq
      AND u.window_start >= usage_at.since AND u.window_start < usage_at.until;
 END;
-COMMENT ON FUNCTION usage_at(bigint, text, timestamptz, timestamptz) IS 'Usage of an entity''s customers in a period as known at a cut-off, to be summed by usage key.';
+COMMENT ON FUNCTION usage_at(bigint, text, timestamptz, timestamptz) IS 'Usage of an entity''s customers in a period as known at a cut-off, to be summed by usage key; used_from is in the local day of it.';
 
 -- The same by local day of the entity, and of customers nobody knows.
 CREATE FUNCTION day_usage_at(seq bigint, of_entity text, since timestamptz, until timestamptz)
 RETURNS TABLE (used_on date, usage_key_id bigint, uncached numeric, cache_read numeric, cache_write numeric, output numeric)
 LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
-  SELECT d.day::date, u.usage_key_id, u.uncached, u.cache_read, u.cache_write, u.output
+  SELECT (u.used_from AT TIME ZONE e.zone)::date, u.usage_key_id, u.uncached, u.cache_read, u.cache_write, u.output
     FROM entity e
-   CROSS JOIN LATERAL generate_series(date_trunc('day', day_usage_at.since AT TIME ZONE e.zone),
-                                      (day_usage_at.until - interval '1 microsecond') AT TIME ZONE e.zone, interval '1 day') AS d(day)
-   CROSS JOIN LATERAL usage_at(day_usage_at.seq, day_usage_at.of_entity,
-                               greatest(day_usage_at.since, d.day AT TIME ZONE e.zone),
-                               least(day_usage_at.until, (d.day + interval '1 day') AT TIME ZONE e.zone)) u
+   CROSS JOIN LATERAL usage_at(day_usage_at.seq, day_usage_at.of_entity, day_usage_at.since, day_usage_at.until) u
    WHERE e.entity_id = day_usage_at.of_entity
    UNION ALL
   SELECT (u.window_start AT TIME ZONE e.zone)::date, u.usage_key_id, u.uncached, u.cache_read, u.cache_write,

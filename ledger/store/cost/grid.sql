@@ -79,7 +79,7 @@ WITH told AS MATERIALIZED (
          sum(w.cache_write) AS cache_write, sum(w.output) AS output
     FROM day_usage_at(:batch_seq, :entity_id, :since, :until) w GROUP BY w.used_on, w.usage_key_id
 ), used AS MATERIALIZED (
-  SELECT c.scope, c.currency, c.part_start, u.named,
+  SELECT c.scope, c.currency, c.part_start, u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region,
          sum(c.device_metered_mj::numeric + c.device_estimated_mj + c.host_mj + c.overhead_mj) AS energy_mj,
          sum(c.device_cost + c.overhead_cost + c.gpu_cost) AS cost, sum(c.device_estimated_mj) AS estimated_mj,
          sum(c.device_cost + c.overhead_cost) AS electricity, sum(w.uncached) AS uncached,
@@ -88,7 +88,7 @@ WITH told AS MATERIALIZED (
     JOIN named_users(:by::text[]) u USING (usage_key_id)
     LEFT JOIN worked w ON w.usage_key_id = c.usage_key_id AND w.used_on = (c.part_start AT TIME ZONE :zone)::date
    WHERE c.line = 'usage'
-   GROUP BY c.scope, c.currency, c.part_start, u.named
+   GROUP BY c.scope, c.currency, c.part_start, u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region
 ), claimed AS (
   SELECT u.*, u.uncached / nullif(sum(u.uncached) OVER p, 0) AS of_uncached,
          u.cache_read / nullif(sum(u.cache_read) OVER p, 0) AS of_cache_read,
@@ -96,13 +96,15 @@ WITH told AS MATERIALIZED (
          u.output / nullif(sum(u.output) OVER p, 0) AS of_output
     FROM used u WINDOW p AS (PARTITION BY u.scope, u.currency, u.part_start)
 ), shared AS (
-  SELECT t.scope, t.line, t.currency, NULL::text[] AS named,
+  SELECT t.scope, t.line, t.currency, NULL AS model, NULL AS customer, NULL AS tier, NULL AS agent,
+         NULL AS project, NULL AS api_key, NULL AS adapter, NULL AS region,
          t.used_on, 1 AS number, 'input_uncached' AS kind, t.energy_mj, t.cost, t.carbon_location, t.carbon_market, t.water,
          t.no_carbon_location_mj, t.no_carbon_market_mj, t.no_water_mj, t.estimated_mj, t.electricity,
          NULL::numeric AS of_energy, NULL::numeric AS of_cost
     FROM taken t WHERE t.line <> 'usage'
    UNION ALL
-  SELECT t.scope, t.line, t.currency, c.named, t.used_on, k.number, k.kind,
+  SELECT t.scope, t.line, t.currency, c.model, c.customer, c.tier, c.agent, c.project, c.api_key, c.adapter, c.region,
+         t.used_on, k.number, k.kind,
          c.energy_mj, c.cost, t.carbon_location * e.part, t.carbon_market * e.part, t.water * e.part,
          CASE WHEN t.no_carbon_location_mj > 0 THEN c.energy_mj ELSE 0 END,
          CASE WHEN t.no_carbon_market_mj > 0 THEN c.energy_mj ELSE 0 END,
@@ -120,7 +122,9 @@ WITH told AS MATERIALIZED (
                     (4, 'output', c.of_output, t.output_mj, t.output_cost)) AS v(number, kind, portion, mj, cost)
       WHERE v.number = 1 OR v.portion > 0) k
 )
-SELECT s.scope, s.line, s.currency, s.named,
+SELECT s.scope, s.line, s.currency,
+       CASE s.line WHEN 'usage' THEN ARRAY[s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region]
+       END AS named,
        CASE WHEN :by_day::boolean THEN s.used_on END AS day, s.kind,
        coalesce(sum(s.energy_mj) FILTER (WHERE s.number = 1), 0) AS energy_mj,
        coalesce(sum(s.cost) FILTER (WHERE s.number = 1), 0) AS cost,
@@ -137,22 +141,24 @@ SELECT s.scope, s.line, s.currency, s.named,
        coalesce(sum(s.estimated_mj) FILTER (WHERE s.number = 1), 0) AS estimated_mj,
        coalesce(sum(s.electricity) FILTER (WHERE s.number = 1), 0) AS electricity
   FROM shared s
- GROUP BY s.scope, s.line, s.currency, s.named, day, s.kind
- ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.named,
-          day, s.kind;
+ GROUP BY s.scope, s.line, s.currency, s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region,
+          day, s.kind
+ ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.model, s.customer, s.tier, s.agent,
+          s.project, s.api_key, s.adapter, s.region, day, s.kind;
 
 -- name: sum_token_kinds
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), by who used
 -- them by what names, and, by_day, local day. Index: key_day (entity_id, day_start),
 -- usage_delta (customer_id, window_start).
-SELECT u.named, CASE WHEN :by_day::boolean THEN d.used_on END AS day,
+SELECT ARRAY[u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region] AS named,
+       CASE WHEN :by_day::boolean THEN d.used_on END AS day,
        sum(d.uncached) AS input_uncached, sum(d.cache_read) AS input_cache_read, sum(d.cache_write) AS input_cache_write,
        sum(d.output) AS output
   FROM day_usage_at(:batch_seq, :entity_id, :since, :until) d JOIN named_users(:by::text[]) u USING (usage_key_id)
  WHERE u.entity_id IS NOT NULL OR d.usage_key_id IN (
        SELECT c.usage_key_id FROM costs_at(:batch_seq, :entity_id, :since, :until) c WHERE c.line = 'usage')
- GROUP BY u.named, day
- ORDER BY u.named, day;
+ GROUP BY u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region, day
+ ORDER BY u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region, day;
 
 -- name: find_grid_holes
 -- When a site used energy of an entity in [since, until) and a series says nothing, as known at a cut-off.
