@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ledger.domain.arrays import Ints
 from ledger.domain.compiled import compiled
-from ledger.domain.metering.check.cells import sum_by_cell
+from ledger.domain.metering.check.cells import WIDE, sum_wide
 from ledger.domain.metering.fact import Kind
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -22,7 +22,6 @@ WORK = (*_INPUT, "output")
 _KEYS = ("engine_key_id", "usage_key_id")
 _CELL = (*_KEYS, "window_start")
 _ATTEMPT = (*_KEYS, "start", "read", "wrote", "end", "sign", *WORK)
-WIDE = pl.Int128
 Column = Sequence[int] | Ints
 Numbers = Ints | NDArray[np.object_]
 
@@ -35,9 +34,8 @@ def worked_windows(facts: pl.DataFrame) -> pl.DataFrame:
     rows = _count_windows(attempts)
     cells, work = np.empty((len(_CELL), rows), np.int64), np.zeros((len(WORK), rows), np.int64)
     _spread_fast(tuple(attempts[name].to_numpy() for name in _ATTEMPT), cells, work)
-    keys, sums = sum_by_cell(tuple(cells), tuple(work))
-    summed = dict(zip((*_CELL, *WORK), (*keys, *sums), strict=True))
-    return pl.DataFrame(summed).with_columns(pl.col(*WORK).cast(WIDE))
+    spread = pl.DataFrame(dict(zip((*_CELL, *WORK), (*cells, *work), strict=True)))
+    return sum_wide(spread, _CELL, WORK)
 
 
 def _spread_wide(attempts: pl.DataFrame) -> pl.DataFrame:

@@ -12,9 +12,9 @@ import polars as pl
 
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
-from ledger.domain.metering.check.cells import sum_by_cell
+from ledger.domain.metering.check.cells import WIDE, sum_wide
 from ledger.domain.metering.check.spans import UNKNOWN, find_spans
-from ledger.domain.metering.check.spread import WIDE, WORK, worked_windows
+from ledger.domain.metering.check.spread import WORK, worked_windows
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -146,16 +146,9 @@ def _known(times: pl.Series) -> Ints:
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums by keys and window of `time`."""
     window = (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start")
-    placed = rows.select(*KEYS, window, *USAGE_COUNTS)
-    cell = (*KEYS, "window_start")
-    if not _fits(rows):
-        return placed.group_by(cell).agg(pl.col(*USAGE_COUNTS).cast(WIDE).sum())
-    keys, sums = sum_by_cell(
-        [placed[name].to_numpy() for name in cell],
-        [placed[name].to_numpy() for name in USAGE_COUNTS],
+    return sum_wide(
+        rows.select(*KEYS, window, *USAGE_COUNTS), (*KEYS, "window_start"), USAGE_COUNTS
     )
-    summed = dict(zip((*cell, *USAGE_COUNTS), (*keys, *sums), strict=True))
-    return pl.DataFrame(summed).with_columns(pl.col(*USAGE_COUNTS).cast(WIDE))
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
@@ -173,14 +166,6 @@ def _marked(rows: pl.DataFrame) -> pl.DataFrame:
         ),
     )
     return _sum([marked], USAGE_KEYS, MARK_COUNTS)
-
-
-def _fits(rows: pl.DataFrame) -> bool:
-    """Whether no sum of counts of these rows can wrap in 64 bits."""
-    if not rows.height:
-        return True
-    edges = rows.select(pl.min(*USAGE_COUNTS)).row(0) + rows.select(pl.max(*USAGE_COUNTS)).row(0)
-    return max(abs(int(edge)) for edge in edges) * rows.height < 2**63
 
 
 def _worked(grouped: pl.DataFrame) -> pl.DataFrame:
