@@ -45,17 +45,13 @@ WITH sums AS MATERIALIZED (
     FROM sums s JOIN keys k USING (usage_key_id)
    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ), placed AS (
-  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
-         || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
-         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at) AS sort_key,
+  SELECT p.sort_key,
          g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,
          g.estimated, g.incomplete, g.input_unknown, g.output_unknown, g.cached_unknown, g.written_unknown,
          g.reasoning_unknown
     FROM grouped g
-   CROSS JOIN LATERAL (SELECT jsonb_build_object(
-                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
-                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome) AS said OFFSET 0) j
+   CROSS JOIN LATERAL place_of_group(:before::text[], g.step, :behind::text[], g.customer, g.project_id, g.api_key_id,
+                                     g.agent_id, g.tier, g.model, g.adapter, g.region, g.outcome, NULL) p
 )
 SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
@@ -85,16 +81,11 @@ WITH sums AS MATERIALIZED (
     FROM sums s JOIN keys k USING (usage_key_id)
    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 ), placed AS (
-  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
-         || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
-         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
-         || g.meter AS sort_key,
+  SELECT p.sort_key || g.meter AS sort_key,
          g.quantity
     FROM grouped g
-   CROSS JOIN LATERAL (SELECT jsonb_build_object(
-                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
-                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome) AS said OFFSET 0) j
+   CROSS JOIN LATERAL place_of_group(:before::text[], g.step, :behind::text[], g.customer, g.project_id, g.api_key_id,
+                                     g.agent_id, g.tier, g.model, g.adapter, g.region, g.outcome, NULL) p
 )
 SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]
@@ -134,17 +125,11 @@ WITH asked AS MATERIALIZED (
     FROM sums s CROSS JOIN asked a LEFT JOIN keys k USING (usage_key_id)
    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ), placed AS (
-  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(:before::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
-         || CASE WHEN g.step IS NULL THEN '{}'::text[]
-                 ELSE ARRAY[to_char(g.step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
-         || ARRAY(SELECT j.said ->> n.name FROM unnest(:behind::text[]) WITH ORDINALITY n(name, at) ORDER BY n.at)
-         || coalesce(g.currency, '') AS sort_key,
+  SELECT p.sort_key || coalesce(g.currency, '') AS sort_key,
          g.amount, g.quantity, g.unpriced_quantity
     FROM grouped g
-   CROSS JOIN LATERAL (SELECT jsonb_build_object(
-                         'customer', g.customer, 'project_id', g.project_id, 'api_key_id', g.api_key_id, 'agent_id', g.agent_id,
-                         'tier', g.tier, 'model', g.model, 'adapter', g.adapter, 'region', g.region, 'outcome', g.outcome,
-                         'meter', g.meter) AS said OFFSET 0) j
+   CROSS JOIN LATERAL place_of_group(:before::text[], g.step, :behind::text[], g.customer, g.project_id, g.api_key_id,
+                                     g.agent_id, g.tier, g.model, g.adapter, g.region, g.outcome, g.meter) p
 )
 SELECT p.* FROM placed p
  WHERE :after::text[] IS NULL OR p.sort_key COLLATE "C" > :after::text[]

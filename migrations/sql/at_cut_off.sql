@@ -40,6 +40,20 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION grouped_keys(text[]) IS 'Usage keys by the columns that are named; ask by usage_key_id.';
 
+CREATE FUNCTION place_of_group(before text[], step timestamptz, behind text[], customer text, project_id text, api_key_id text,
+                               agent_id text, tier text, model text, adapter text, region text, outcome text, meter text)
+RETURNS TABLE (sort_key text[]) LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+  SELECT ARRAY(SELECT j.said ->> n.name FROM unnest(before) WITH ORDINALITY n(name, at) ORDER BY n.at)
+         || CASE WHEN step IS NULL THEN '{}'::text[]
+                 ELSE ARRAY[to_char(step AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000000Z"')] END
+         || ARRAY(SELECT j.said ->> n.name FROM unnest(behind) WITH ORDINALITY n(name, at) ORDER BY n.at)
+    FROM (SELECT jsonb_build_object(
+            'customer', customer, 'project_id', project_id, 'api_key_id', api_key_id, 'agent_id', agent_id, 'tier', tier,
+            'model', model, 'adapter', adapter, 'region', region, 'outcome', outcome, 'meter', meter) AS said OFFSET 0) j;
+END;
+COMMENT ON FUNCTION place_of_group IS 'Where a group of a report stands among its pages: what it is of names before and behind its step in time.';
+
 CREATE FUNCTION users_by(names text[])
 RETURNS TABLE (usage_key_id bigint, entity_id text, customer_id text, customer_ref text, agent_id text, tier text,
                model text) LANGUAGE sql STABLE PARALLEL RESTRICTED

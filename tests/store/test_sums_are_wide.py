@@ -22,6 +22,7 @@ BOUNDED = {
     "read_usage_sums": "halves of 32 bits each: they pass 2^63 where a window has 2^31 rows",
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "fold_activity": "rows of which 64 bits might not hold a sum stay apart",
+    "find_unbooked_bills": AMOUNTS,
     "find_wrong_periods": AMOUNTS,
     "find_unbooked_bills": AMOUNTS,
     "list_work_hours": "what a deployment drew and counted in an hour, far below 2^63",
