@@ -19,6 +19,7 @@ from ledger.flows.reference.enter import enter_tariff_prices
 from ledger.reports.cost.bills import BillsReport, bills_report
 from ledger.reports.cost.sites import sites_report
 from ledger.store.connect import draw_cut_off
+from ledger.store.cost.utility_bills import list_bills_off
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import read_input
@@ -256,10 +257,14 @@ async def test_bills_are_shown_beside_meters_and_accruals(worker: Connection) ->
     assert shown.compared.energy_off_pct == Decimal("1.75")
     assert (shown.compared.days, shown.compared.days_without_readings) == (5, 1)
     assert shown.compared.reasons == ("days_without_readings",)
+    assert await list_bills_off(worker, now=LATER) == []
     await bill(worker, "29", kwh="185", replace=True)
     (shown,) = (await compared(worker)).bills
     assert shown.compared.amount_off_pct == Decimal("50.65")
     assert shown.compared.reasons == ("days_without_readings", "energy_off", "amount_off")
+    await settle(worker)
+    (off,) = await list_bills_off(worker, now=LATER)
+    assert (off.accrued, off.amount_off_pct) == (Decimal("19.25"), Decimal("50.65"))
 
 
 WRONG: dict[str, tuple[dict[str, object], type[LedgerError], str]] = {
