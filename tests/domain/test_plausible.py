@@ -82,7 +82,8 @@ def test_hours_are_put_together_and_few_tokens_say_nothing() -> None:
     wrong = hour("llama-8b", 1, 400)
     later = replace(wrong, hour_start=HOUR.replace(hour=15))
     few = replace(hour("llama-8b", 1, 400, 999), hour_start=HOUR.replace(hour=16))
-    (seen,) = find_implausible([later, few, wrong])
+    unread = hour("llama-8b", 1, 0)
+    (seen,) = find_implausible([later, few, wrong, unread])
     assert (seen.hours, seen.first_hour, seen.last_hour) == (2, HOUR, later.hour_start)
     assert (seen.device_mj, seen.output) == (2 * wrong.device_mj, 200_000)
     assert seen.low_mj < seen.high_mj < seen.device_mj

@@ -103,7 +103,9 @@ def find_implausible(hours: Iterable[WorkHour]) -> list[ImplausibleWork]:
     outside: dict[tuple[str, str, str], list[WorkHour]] = defaultdict(list)
     for work in hours:
         low, high = bounds_mj(work)
-        if work.output >= OUTPUT_LEAST and not low <= work.device_mj <= high:
+        # Where no board was read its energy is unknown, as under a lease that pays for power.
+        is_known = work.device_mj > 0 and work.output >= OUTPUT_LEAST
+        if is_known and not low <= work.device_mj <= high:
             reason = MORE if work.device_mj > high else LESS
             outside[work.deployment_id, work.model, reason].append(work)
     return [_together(key, each) for key, each in sorted(outside.items())]
