@@ -16,6 +16,7 @@ from ledger.flows.billing.dispute import open_dispute
 from ledger.flows.billing.dun import run_dunning
 from ledger.flows.billing.import_statement import import_statement, read_statement
 from ledger.flows.billing.invoice import issue_invoice
+from ledger.flows.books.close_month import close_month, read_months
 from ledger.flows.check_seals import check_seals
 from ledger.flows.metering.archive import archive
 from ledger.flows.metering.check import check_windows
@@ -160,10 +161,25 @@ async def books(worker: Connection) -> Gate:
         now=SEPTEMBER,
         author=AUTHOR,
     )
+    await soft_closed(worker)
     await seal(worker)
     await prepare_storage(worker, now=LATER)
     await gate.send(keyed(attempt("after", minute=50)), now=LATER)
     return gate
+
+
+async def soft_closed(connection: Connection) -> None:
+    """The first month that may close."""
+    months = await read_months(connection, entity_id="factory", now=SEPTEMBER)
+    assert months.next is not None
+    await close_month(
+        connection,
+        entity_id="factory",
+        month=months.next,
+        soft=True,
+        now=SEPTEMBER,
+        author=AUTHOR,
+    )
 
 
 async def weighed(books: Books, until: datetime) -> None:
