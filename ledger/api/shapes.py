@@ -4,7 +4,13 @@ from dataclasses import fields
 from typing import Any
 
 from ledger.api.answer import to_cursor
-from ledger.documents.invoice_json import issued_line_json, line_json, tax_json, totals_json
+from ledger.documents.invoice_json import (
+    exchange_json,
+    issued_line_json,
+    line_json,
+    tax_json,
+    totals_json,
+)
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.money import EXACT
 from ledger.flows.billing.draft_invoice import InvoiceDraft
@@ -28,11 +34,14 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "run_no": draft.run_no,
         "cut_off_id": draft.cut_off.cut_off_id,
         "currency": draft.currency,
+        "priced_in": draft.agreement.terms.priced_in,
         **totals_json(draft.totals),
         "credit": draft.credit,
         "left_to_pay": EXACT.subtract(draft.totals.payable, draft.credit),
         "taxes": [tax_json(line) for line in draft.taxes],
         "uncosted": draft.uncosted.wrong if draft.uncosted else None,
+        "exchange": exchange_json(draft.exchange),
+        "unconverted": draft.unconverted.wrong if draft.unconverted else None,
         "untaxed": draft.untaxed.wrong if draft.untaxed else None,
         "incomplete": draft.incomplete.wrong if draft.incomplete else None,
         "unusual": draft.unusual,

@@ -56,7 +56,7 @@ def render_credit(
         "reason": title.reason,
         "lines": [
             {
-                **printed_line(line, terms.zone, words),
+                **printed_line(line, terms, words),
                 "amount": group(plain(credit.lines[line.line_no])),
             }
             for line in lines

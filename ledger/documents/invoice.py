@@ -16,7 +16,7 @@ from ledger.documents.logo import logo_inputs
 from ledger.documents.summary import LineGroup, day_chart, grouped_lines, units_by_meter
 from ledger.documents.words import Words, words_of
 from ledger.domain.billing.advance import ADVANCE
-from ledger.domain.billing.agreement import Party
+from ledger.domain.billing.agreement import Party, Terms
 from ledger.domain.billing.invoice import InvoiceLine, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.billing.tax import RATED, TaxLine
@@ -117,6 +117,7 @@ def _issued(
         quantity=line.quantity,
         exact_amount=line.exact_amount,
         amount=line.amount,
+        charged_amount=line.charged_amount,
         part=line.part,
         line_no=line_no,
         description=_described(line.key, prices[line.key.price_id].basis, words.language),
@@ -153,12 +154,12 @@ def _usage(
 ) -> dict[str, object]:
     terms = invoice.terms
     words = words_of(terms.language)
-    groups = grouped_lines(lines, lambda line: printed_line(line, terms.zone, words), words)
+    groups = grouped_lines(lines, lambda line: printed_line(line, terms, words), words)
     used = units_by_meter(lines)
     return {
         "groups": [_group(each, words) for each in groups],
         "used": [[words.say(METER_NAMES[m]), group(str(n))] for m, n in used.items()],
-        "chart": day_chart(days, terms.currency, words, group) if used else None,
+        "chart": day_chart(days, terms.priced_in, words, group) if used else None,
     }
 
 
@@ -243,6 +244,11 @@ def _remarks(invoice: Invoice, lines: Sequence[IssuedLine], words: Words) -> lis
     )
     totals, currency = invoice.totals, invoice.terms.currency
     said = [words.say(text, difference=plain(totals.rounding), currency=currency)]
+    if invoice.exchange is not None:
+        rate = invoice.exchange
+        text = "Prices are in {base}: one is {rate} {quote} ({source}, {day})."
+        told = {"base": rate.base, "rate": rate.rate, "quote": rate.quote, "source": rate.source}
+        said.append(words.say(text, **told, day=rate.published.isoformat()))
     if totals.included:
         said.append(words.say("Prices hold the tax; net is what is left without it."))
     if any(line.kind == "adjustment" for line in lines):
@@ -330,8 +336,9 @@ def _party(party: Party) -> dict[str, str]:
     return {"name": party.name, "address": party.address, "tax_number": party.tax_number}
 
 
-def printed_line(line: IssuedLine, zone_name: str, words: Words) -> dict[str, str]:
+def printed_line(line: IssuedLine, terms: Terms, words: Words) -> dict[str, str]:
     """A line as a document says it."""
+    zone_name, other = terms.zone, terms.priced_in != terms.currency
     text, _, where = line.description.partition(", ")
     if line.kind == "adjustment":
         days = printed_days(line.key.service_period, zone_name, words)
@@ -344,7 +351,7 @@ def printed_line(line: IssuedLine, zone_name: str, words: Words) -> dict[str, st
         "what": text,
         "where": where,
         "quantity": group(str(line.quantity)),
-        "price": group(plain(line.unit_amount)),
+        "price": group(plain(line.unit_amount)) + (f" {terms.priced_in}" if other else ""),
         "per": words.say("per {units}", units=_per(line, words)),
         "amount": group(plain(line.amount)),
     }

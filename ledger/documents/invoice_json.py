@@ -7,6 +7,8 @@ from ledger.domain.billing.agreement import Buyer, Party, Seller
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.issued import Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
+from ledger.domain.exchange import Conversion
+from ledger.domain.money import plain
 from ledger.wire.rfc3339 import format_rfc3339
 
 
@@ -24,6 +26,7 @@ def invoice_json(
         "run_no": invoice.run_no,
         "number": invoice.number,
         "currency": invoice.terms.currency,
+        "priced_in": invoice.terms.priced_in,
         **totals_json(invoice.totals),
         "credit": invoice.credit,
         "left_to_pay": invoice.left_to_pay,
@@ -51,6 +54,7 @@ def snapshot_json(invoice: Invoice) -> dict[str, object]:
         "payment_days": terms.payment_days,
         "rounding": terms.rounding,
         "zone": terms.zone,
+        "exchange": exchange_json(invoice.exchange),
         "prices": {
             str(price_id): {"kind": price.kind, **price.params}
             for price_id, price in sorted(invoice.prices.items())
@@ -83,6 +87,7 @@ def issued_line_json(invoice: StoredInvoice, line: IssuedLine) -> dict[str, obje
         "quantity": line.quantity,
         "unit_amount": line.unit_amount,
         "per": line.per,
+        "charged_amount": line.charged,
         "exact_amount": line.exact_amount,
         "amount": line.amount,
     }
@@ -93,6 +98,7 @@ def line_json(line: InvoiceLine) -> dict[str, object]:
     return {
         **_what_json(line),
         "quantity": line.quantity,
+        "charged_amount": line.charged,
         "exact_amount": line.exact_amount,
         "amount": line.amount,
     }
@@ -106,12 +112,21 @@ def adjustment_json(line: InvoiceLine, currency: str) -> dict[str, object]:
 def totals_json(totals: InvoiceTotals) -> dict[str, object]:
     """What it comes to, before and after rounding."""
     return {
+        "charged_total": totals.charged,
         "exact_total": totals.exact,
         "net_total": totals.net,
         "tax_total": totals.tax,
         "tax_included": totals.included,
         "payable": totals.payable,
     }
+
+
+def exchange_json(conversion: Conversion | None) -> dict[str, str] | None:
+    """The rate by which prices became the currency of an invoice, in plain values."""
+    if conversion is None:
+        return None
+    said = {field.name: str(getattr(conversion, field.name)) for field in fields(conversion)}
+    return said | {name: plain(getattr(conversion, name)) for name in ("multiplier", "divisor")}
 
 
 def tax_json(line: TaxLine) -> dict[str, object]:

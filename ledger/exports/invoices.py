@@ -10,7 +10,8 @@ from ledger.exports.form import ExportScope
 
 
 def columns(scope: ExportScope) -> tuple[Column, ...]:
-    """One line for each invoice; `rounding` is what the rounding account took."""
+    """One line for each invoice; `rounding` is what the rounding account took, and
+    `charged_total` what it was in the currency of its prices."""
 
     def issued_on(invoice: ExportedInvoice) -> date:
         return scope.local_date(invoice.issued_at)
@@ -22,7 +23,7 @@ def columns(scope: ExportScope) -> tuple[Column, ...]:
         *named("period_start", "period_end", "run_no", "currency", "exact_total"),
         ("rounding", _rounding),
         *named("net_total", "tax_total", "tax_included", "payable", "event_cut_off"),
-        *named("ledger_seq_to", "pdf_sha256"),
+        *named("ledger_seq_to", "pdf_sha256", "priced_in", "charged_total"),
     )
 
 

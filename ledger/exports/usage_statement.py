@@ -62,7 +62,7 @@ def statement_without_events(invoice: StoredInvoice, line: IssuedLine) -> str:
 def _line(invoice: StoredInvoice, line: IssuedLine) -> list[str]:
     key = line.key
     texts = (invoice.number, str(line.line_no), key.meter, key.model, key.tier)
-    priced = (invoice.terms.currency, exact(line.unit_amount), str(line.per))
+    priced = (invoice.terms.priced_in, exact(line.unit_amount), str(line.per))
     return [*map(guard, texts), *priced]
 
 

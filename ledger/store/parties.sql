@@ -75,7 +75,7 @@ VALUES (:customer_id, :entity_id, :kind, :is_test, :batch_seq);
 -- Details of a customer that overlap; the exclusion constraint's index.
 SELECT detail_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, customer_id, name,
        address, tax_number, email, country, electronic_address, buyer_reference, e_invoice,
-       language, payment_days
+       language, payment_days, invoiced_in
   FROM customer_detail
  WHERE customer_id = :customer_id AND valid && tstzrange(:valid_from, :valid_to)
    AND upper_inf(recorded)
@@ -87,9 +87,10 @@ WITH closed AS (
   UPDATE customer_detail SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE detail_id = ANY(:row_ids::bigint[]) RETURNING *)
 INSERT INTO customer_detail (customer_id, name, address, tax_number, email, country, electronic_address,
-  buyer_reference, e_invoice, language, payment_days, valid, recorded)
+  buyer_reference, e_invoice, language, payment_days, invoiced_in, valid, recorded)
 SELECT c.customer_id, c.name, c.address, c.tax_number, c.email, c.country, c.electronic_address,
-       c.buyer_reference, c.e_invoice, c.language, c.payment_days, part, int8range(:batch_seq, NULL)
+       c.buyer_reference, c.e_invoice, c.language, c.payment_days, c.invoiced_in, part,
+       int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING detail_id;
@@ -97,9 +98,9 @@ RETURNING detail_id;
 -- name: insert_customer_detail
 -- What may change of a customer; returns its row.
 INSERT INTO customer_detail (customer_id, name, address, tax_number, email, country, electronic_address,
-  buyer_reference, e_invoice, language, payment_days, valid, recorded)
+  buyer_reference, e_invoice, language, payment_days, invoiced_in, valid, recorded)
 VALUES (:customer_id, :name, :address, :tax_number, :email, :country, :electronic_address, :buyer_reference, :e_invoice,
-        :language, :payment_days, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
+        :language, :payment_days, :invoiced_in, tstzrange(:valid_from, :valid_to), int8range(:batch_seq, NULL))
 RETURNING detail_id;
 
 -- name: find_open_aliases

@@ -18,7 +18,7 @@ SELECT e.entity_id, d.name, d.address, d.tax_number, d.email, d.country, d.elect
 -- name: list_customers
 -- Customers with their details; without language or payment days they have the entity's.
 SELECT c.customer_id, c.entity_id, d.name, c.kind, d.address, d.tax_number, d.email, d.country, d.electronic_address,
-       d.buyer_reference, d.e_invoice, d.language, d.payment_days, c.is_test, lower(d.valid) AS valid_from,
+       d.buyer_reference, d.e_invoice, d.language, d.payment_days, d.invoiced_in, c.is_test, lower(d.valid) AS valid_from,
        upper(d.valid) AS valid_to,
        ARRAY[c.customer_id, sortable(lower(d.valid))] AS sort_key
   FROM customer c JOIN customer_detail d USING (customer_id)

@@ -58,6 +58,7 @@ class Customer(Dated):
     e_invoice: EInvoiceForm
     language: str | None
     payment_days: int | None
+    invoiced_in: Currency | None
     is_test: bool
 
 

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from ledger.wire.errors import problem_at
 from ledger.wire.input_fields import (
+    Currency,
     Day,
     Identifier,
     Language,
@@ -85,11 +86,13 @@ class EntityChange(PartyChange):
 
 
 class CustomerChange(PartyChange):
-    """What changes of a customer from a day on; no language or payment days are the entity's."""
+    """What changes of a customer from a day on; no language or payment days are the entity's, no
+    `invoiced_in` is the currency of its card."""
 
     key = "customer_id"
-    may_be_nothing = frozenset({"language", "payment_days"})
+    may_be_nothing = frozenset({"language", "payment_days", "invoiced_in"})
 
     customer_id: Identifier
     buyer_reference: PrintedText | None = None
     e_invoice: EInvoiceForm | None = None
+    invoiced_in: Currency | None = None

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.party_inputs import EInvoiceForm
-from ledger.wire.report_answers import Marks, Unpriced
+from ledger.wire.report_answers import Conversion, Marks, Unpriced
 from ledger.wire.tax_inputs import TreatmentName
 from ledger.wire.usage import Status
 
@@ -65,7 +65,8 @@ class TaxLine(ClosedModel):
 
 class Invoice(ClosedModel):
     """An invoice as it was issued; `tax_included` is the tax that its lines hold already,
-    `credit` what grants paid of it."""
+    `credit` what grants paid of it, and `charged_total` what it comes to in the currency of its
+    prices."""
 
     invoice_id: int
     number: str
@@ -76,6 +77,8 @@ class Invoice(ClosedModel):
     period_end: Moment
     run_no: int
     currency: Currency
+    priced_in: Currency
+    charged_total: Amount
     exact_total: Amount
     net_total: Amount
     tax_total: Amount
@@ -213,6 +216,7 @@ class Snapshot(ClosedModel):
     payment_days: int
     rounding: Literal["half_up", "half_even"]
     zone: str
+    exchange: Conversion | None
     prices: dict[str, dict[str, Any]]
     cut_off: InvoiceCutOff
 
@@ -241,6 +245,7 @@ class IssuedLine(ClosedModel):
     quantity: int
     unit_amount: Amount
     per: int
+    charged_amount: Amount
     exact_amount: Amount
     amount: Amount
 
@@ -268,6 +273,7 @@ class DraftLine(ClosedModel):
     part: str
     used_by: str
     quantity: int
+    charged_amount: Amount
     exact_amount: Amount
     amount: Amount
 
@@ -286,7 +292,7 @@ class LackedSign(ClosedModel):
 
 
 class Draft(ClosedModel):
-    """An invoice as it would be issued now."""
+    """An invoice as it would be issued now, and by which rate prices become its currency."""
 
     subscription_id: str
     customer_id: str
@@ -295,6 +301,8 @@ class Draft(ClosedModel):
     run_no: int
     cut_off_id: int
     currency: Currency
+    priced_in: Currency
+    charged_total: Amount
     exact_total: Amount
     net_total: Amount
     tax_total: Amount
@@ -304,6 +312,8 @@ class Draft(ClosedModel):
     left_to_pay: Amount
     taxes: list[TaxLine]
     uncosted: str | None
+    exchange: Conversion | None
+    unconverted: str | None
     untaxed: str | None
     incomplete: str | None
     unusual: str | None

@@ -96,7 +96,8 @@ class NewCustomer(InputModel):
     """Who is billed by an entity, under an id that never changes.
 
     Without a language or payment days of its own it has the entity's. As an electronic invoice it
-    gets none, one inside the PDF (Factur-X), or UBL as Peppol carries it beside the PDF.
+    gets none, one inside the PDF (Factur-X), or UBL as Peppol carries it beside the PDF. Invoices
+    ask for the currency of its card, or for `invoiced_in`, by the rate of the day of issue.
     """
 
     customer_id: Identifier
@@ -112,6 +113,7 @@ class NewCustomer(InputModel):
     e_invoice: EInvoiceForm = "none"
     language: Language | None = None
     payment_days: PaymentDays | None = None
+    invoiced_in: Currency | None = None
     is_test: bool = False
 
 

@@ -101,6 +101,8 @@ CREATE TABLE invoice (
   run_no          int NOT NULL CHECK (run_no > 0),
   number          text NOT NULL,
   currency        currency NOT NULL,
+  priced_in       currency NOT NULL,
+  charged_total   amount NOT NULL,
   exact_total     amount NOT NULL,
   net_total       amount NOT NULL,
   tax_total       amount NOT NULL,
@@ -117,6 +119,7 @@ CREATE TABLE invoice (
   CHECK (payable = net_total + tax_total)
 );
 CREATE INDEX ON invoice (customer_id, invoice_id);
+COMMENT ON COLUMN invoice.charged_total IS 'Its lines before rounding in the currency of their prices, priced_in; exact_total is that in its own, by the rate in the snapshot.';
 COMMENT ON COLUMN invoice.tax_included IS 'The part of tax_total that the amounts of its lines hold already.';
 COMMENT ON COLUMN invoice.snapshot IS 'Parties, terms and prices as they stood at issue.';
 
@@ -139,11 +142,13 @@ CREATE TABLE invoice_line (
   quantity       quantity NOT NULL,
   unit_amount    amount NOT NULL,
   per            bigint NOT NULL,
+  charged_amount amount NOT NULL,
   exact_amount   amount NOT NULL,
   amount         amount NOT NULL,
   PRIMARY KEY (invoice_id, line_no)
 );
 
+COMMENT ON COLUMN invoice_line.charged_amount IS 'In the currency of its price, as unit_amount is; exact_amount is in that of the invoice.';
 COMMENT ON COLUMN invoice_line.used_by IS 'The customer below customer_id who used it; empty: customer_id itself.';
 COMMENT ON COLUMN invoice_line.part IS 'The tier or the name of a fee, where a price has several lines or is for no usage; else empty.';
 

@@ -60,6 +60,7 @@ CREATE TABLE credit_applied (
   taken_back   boolean NOT NULL DEFAULT false,
   entity_id    text NOT NULL,
   customer_id  text NOT NULL,
+  charged_amount amount NOT NULL,
   exact_amount amount NOT NULL,
   amount       amount NOT NULL,
   batch_seq    bigint NOT NULL,
@@ -67,7 +68,7 @@ CREATE TABLE credit_applied (
   FOREIGN KEY (entity_id, grant_id) REFERENCES credit_grant
 );
 CREATE INDEX ON credit_applied (entity_id, grant_id);
-COMMENT ON TABLE credit_applied IS 'What grants paid of an invoice: what they were drawn for, and in whole minor units what the invoice asks less for; taken back as it is void.';
+COMMENT ON TABLE credit_applied IS 'What grants paid of an invoice: what they were drawn for in the currency of prices and of the invoice, and in whole minor units what the invoice asks less for; taken back as it is void.';
 
 CREATE TABLE credit_event (
   event_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -81,10 +81,12 @@ CREATE TABLE customer_detail (
   e_invoice    text NOT NULL DEFAULT 'none' CHECK (e_invoice IN ('none', 'factur_x', 'peppol')),
   language     text,
   payment_days int CHECK (payment_days >= 0),
+  invoiced_in  currency,
   valid        tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded     int8range NOT NULL,
   EXCLUDE USING gist (customer_id WITH =, valid WITH &&, recorded WITH &&)
 );
+COMMENT ON COLUMN customer_detail.invoiced_in IS 'The currency that its invoices ask for; NULL: that of its card.';
 COMMENT ON COLUMN customer_detail.language IS 'NULL, as with payment_days: the entity''s.';
 
 CREATE TABLE customer_alias (

@@ -120,7 +120,7 @@ def invoice_of(seller: Seller, taxes: tuple[TaxLine, ...], currency: str) -> Inv
         run_no=1,
         seller=seller,
         buyer=BUYER,
-        terms=Terms("list", "List", currency, "en", 30, "half_up", "Europe/Copenhagen"),
+        terms=Terms("list", "List", currency, "en", 30, "half_up", "Europe/Copenhagen", currency),
         totals=InvoiceTotals(Decimal(0), Decimal(0), Decimal(0)),
         taxes=taxes,
         prices={},

@@ -81,7 +81,7 @@ def rendered(
         run_no=1,
         seller=replace(party(Seller, "Žluťoučký Kůň GmbH"), payment_account="DK50 0040"),
         buyer=party(Buyer, buyer),
-        terms=Terms("list", "List", "EUR", language, 30, "half_up", "Europe/Copenhagen"),
+        terms=Terms("list", "List", "EUR", language, 30, "half_up", "Europe/Copenhagen", "EUR"),
         totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), total([t.amount for t in taxes])),
         taxes=taxes,
         prices={},

@@ -17,6 +17,7 @@ from ledger.domain.billing.invoice import (
 )
 from ledger.domain.books.booking import (
     CostTotals,
+    Currencies,
     Earned,
     cost_accrued,
     invoice_issued,
@@ -299,7 +300,7 @@ def test_the_worked_invoice_books_its_rounding() -> None:
     postings = invoice_issued(
         "acme",
         InvoiceTotals(Decimal("6.61500079"), Decimal("6.62"), Decimal("1.66")),
-        "EUR",
+        Currencies("EUR", "EUR"),
     )
     assert {p.account: p.amount for p in postings} == {
         "1100": Decimal("8.28"),

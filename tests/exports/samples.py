@@ -141,6 +141,8 @@ def invoice() -> ExportedInvoice:
         period_end=NOVEMBER,
         run_no=1,
         currency="EUR",
+        priced_in="USD",
+        charged_total=Decimal("7.2474"),
         exact_total=Decimal("6.61500079"),
         net_total=Decimal("6.62"),
         tax_total=Decimal("1.66"),
@@ -194,6 +196,8 @@ def line(line_no: int, kind: str, exact: str) -> ExportedLine:
         quantity=2_100_001,
         unit_amount=Decimal("0.790000"),
         per=1_000_000,
+        priced_in="USD",
+        charged_amount=Decimal("1.8175"),
         exact_amount=Decimal(exact),
         amount=Decimal(exact).quantize(Decimal("0.01")),
     )

@@ -277,6 +277,10 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a line asks for more than its price": (
         "UPDATE invoice_line SET unit_amount = unit_amount * 2 WHERE line_no = 1",
+        ("invoice_line", "*", "charged_amount", "*", "*"),
+    ),
+    "a line was converted by another rate": (
+        "UPDATE invoice_line SET exact_amount = exact_amount + 0.000001 WHERE line_no = 1",
         ("invoice_line", "*", "exact_amount", "*", "*"),
     ),
     "tax is not its share": (

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from ledger.domain.exchange import CARRIED_DAYS, Conversion
 from ledger.domain.money import round_minor
-from ledger.reports.cost.exchange import CARRIED_DAYS, Conversion
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost.margin import find_fx_rates
 from ledger.store.queries import Connection

@@ -192,7 +192,7 @@ def _show_events(title: str, traced: LineTrace) -> None:
         *("time", "event_id", "source", "kind", "flags", "status", "requests"),
         *("uncached", "cache_read", "cache_write", "visible", "reasoning"),
     )
-    line, currency = traced.line, traced.invoice.terms.currency
+    line, currency = traced.line, traced.invoice.terms.priced_in
     extra = line.key.meter if line.key.meter in EXTRAS else None
     names += (extra,) if extra else ()
     events = [
@@ -206,7 +206,7 @@ def _show_events(title: str, traced: LineTrace) -> None:
     rows = [tuple(event[name] for name in names) for event in events]
     print_table(title, columns, rows, numbers=6, first=first)
     click.echo(
-        f"{line.key.meter}: {line.quantity:,} for {line.exact_amount:f} {currency},"
+        f"{line.key.meter}: {line.quantity:,} for {line.charged:f} {currency},"
         f" price {line.key.price_id}: {line.unit_amount:f} for {line.per:,}"
     )
     if traced.after is not None:

@@ -18,6 +18,7 @@ from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
 from ledger.domain.billing.tax import describe_tax
 from ledger.domain.errors import NotFoundError
+from ledger.domain.exchange import Conversion
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.period import describe_days
 from ledger.exports.filenames import file_name
@@ -262,11 +263,12 @@ def _show_draft(draft: InvoiceDraft) -> None:
     days = f"{describe_days(draft.period, zone)} ({zone})"
     title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
     _show_lines(title, draft.lines)
+    _show_rate(draft.exchange)
     if draft.is_billed:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
     for tax in draft.taxes:
         click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
-    for wrong in (draft.uncosted, draft.untaxed, draft.incomplete):
+    for wrong in (draft.uncosted, draft.unconverted, draft.untaxed, draft.incomplete):
         if wrong is not None:
             click.echo(f"Cannot be issued so: {wrong}")
     if draft.unusual is not None:
@@ -286,6 +288,12 @@ def _show_draft(draft: InvoiceDraft) -> None:
             f"Waits for a price: {waits.quantity:,} {waits.meter} of {waits.model}, tier"
             f" {waits.tier}: {waits.reason}"
         )
+
+
+def _show_rate(rate: Conversion | None) -> None:
+    if rate is not None:
+        by = f"{rate.source}, {rate.published.isoformat()}"
+        click.echo(f"Prices are in {rate.base}: one is {rate.rate} {rate.quote} ({by})")
 
 
 def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:

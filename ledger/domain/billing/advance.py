@@ -65,9 +65,10 @@ def advance_lines(
 
 
 def deferred_of(lines: Iterable[InvoiceLine], prices: Mapping[int, PriceModel]) -> Decimal:
-    """What lines say of fees billed in advance, exact: asked for, earned and taken back."""
+    """What lines say of fees billed in advance, exact and in the currency of their
+    prices: asked for, earned and taken back."""
     advance = {price_id for price_id, price in prices.items() if is_in_advance(price)}
-    return total([line.exact_amount for line in lines if line.key.price_id in advance])
+    return total([line.charged for line in lines if line.key.price_id in advance])
 
 
 def is_in_advance(price: StoredPrice) -> bool:

@@ -45,7 +45,8 @@ class Buyer(Party):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Card and currency, language, when it is due, how it is rounded, in whose days it is told."""
+    """Card, the currency that is asked for and that of its prices (`priced_in`), language, when it
+    is due, how it is rounded, in whose days it is told."""
 
     rate_card_id: str
     rate_card_name: str
@@ -54,6 +55,7 @@ class Terms:
     payment_days: int
     rounding: str
     zone: str
+    priced_in: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ def mirrored_line(line: IssuedLine) -> IssuedLine:
         quantity=-line.quantity,
         exact_amount=EXACT.minus(line.exact_amount),
         amount=EXACT.minus(line.amount),
+        charged_amount=EXACT.minus(line.charged),
     )
 
 

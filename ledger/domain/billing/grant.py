@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from ledger.domain.exchange import Conversion
 from ledger.domain.money import EXACT, ZERO, round_minor, total
 
 
@@ -144,20 +145,28 @@ def draw_changes(now: Iterable[Draw], stored: Iterable[Draw]) -> list[Draw]:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a grant pays of an invoice: what it was drawn for, and in whole minor units."""
+    """What a grant pays of an invoice: what it was drawn for in the currency of the prices
+    (`charged_amount`) and of the invoice, and of that in whole minor units."""
 
     grant_id: str
+    charged_amount: Decimal
     exact_amount: Decimal
     amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class ToPay:
-    """What an invoice says: its lines before and after rounding, and all that it asks for."""
+    """What an invoice says: its lines before rounding in the currency of their prices and after it
+    in its own, all that it asks for, and by what one becomes the other."""
 
     exact: Decimal
     rounded: Decimal
     payable: Decimal
+    conversion: Conversion | None = None
+
+    def own(self, amount: Decimal) -> Decimal:
+        """An amount in the currency of prices in that of the invoice."""
+        return amount if self.conversion is None else self.conversion.of(amount)
 
 
 def apply_draws(
@@ -171,14 +180,15 @@ def apply_draws(
     """
     exact = _within(drawn, asked)
     rest = EXACT.subtract(asked.exact, total(list(exact.values())))
-    amount = EXACT.subtract(asked.rounded, round_minor(rest, currency, mode))
+    amount = EXACT.subtract(asked.rounded, round_minor(asked.own(rest), currency, mode))
     applied, given = [], ZERO
     for number, (grant_id, part) in enumerate(exact.items(), start=1):
-        rounded = round_minor(part, currency, mode)
+        own = asked.own(part)
+        rounded = round_minor(own, currency, mode)
         if number == len(exact):
             rounded = EXACT.subtract(amount, given)
         given = EXACT.add(given, rounded)
-        applied.append(Applied(grant_id, part, rounded))
+        applied.append(Applied(grant_id, part, own, rounded))
     return applied
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ledger.domain.billing.tax import TaxLine
+from ledger.domain.exchange import Conversion
 from ledger.domain.money import EXACT, ZERO, round_minor, total
 from ledger.domain.period import MICROSECOND, Period
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
@@ -65,7 +66,8 @@ class InvoiceLine:
     """One line; `kind` is `usage`, `adjustment` for a period an earlier invoice billed, or
     `advance` for a fee of a period to come, and back where that is billed.
 
-    `part` is what it is of its price; None: all of it, each unit at one amount.
+    `part` is what it is of its price; None: all of it, each unit at one amount. `charged_amount` is
+    what it came to in the currency of its price, where that is another; None: `exact_amount`.
     """
 
     kind: str
@@ -74,17 +76,30 @@ class InvoiceLine:
     exact_amount: Decimal
     amount: Decimal
     part: PricePart | None = None
+    charged_amount: Decimal | None = None
+
+    @property
+    def charged(self) -> Decimal:
+        """What it came to in the currency of its price."""
+        return self.exact_amount if self.charged_amount is None else self.charged_amount
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTotals:
     """Sums of an invoice: its lines before rounding, what is sold without tax, tax, and the part of
-    the tax that the lines hold already."""
+    the tax that the lines hold already; and what was charged, where prices are in another
+    currency (None: `exact`)."""
 
     exact: Decimal
     net: Decimal
     tax: Decimal
     included: Decimal = ZERO
+    charged_total: Decimal | None = None
+
+    @property
+    def charged(self) -> Decimal:
+        """Its lines before rounding, in the currency of their prices."""
+        return self.exact if self.charged_total is None else self.charged_total
 
     @property
     def payable(self) -> Decimal:
@@ -163,7 +178,24 @@ def totals(lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = ()) -> Invoi
         net=EXACT.subtract(total([line.amount for line in lines]), included),
         tax=total([tax.amount for tax in taxes]),
         included=included,
+        charged_total=total([line.charged for line in lines]),
     )
+
+
+def converted(
+    lines: Iterable[InvoiceLine], conversion: Conversion, currency: str, mode: str
+) -> list[InvoiceLine]:
+    """The lines in another currency than that of their prices: exact amounts are converted, and
+    rounded once to what is asked for."""
+    return [
+        replace(
+            line,
+            exact_amount=(exact := conversion.of(line.exact_amount)),
+            amount=round_minor(exact, currency, mode),
+            charged_amount=line.exact_amount,
+        )
+        for line in lines
+    ]
 
 
 def _lines(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals
 from ledger.domain.billing.tax import TaxLine
+from ledger.domain.exchange import Conversion
 from ledger.domain.money import EXACT, ZERO
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
@@ -48,7 +49,8 @@ class Invoice:
     prices as they stood when it was issued.
 
     It holds what happened before `event_cut_off` and was stored up to `cut_off_seq`. `credit` is
-    what grants paid of it as it was issued.
+    what grants paid of it as it was issued, `exchange` the rate by which its prices became its
+    currency.
     """
 
     number: str
@@ -69,6 +71,7 @@ class Invoice:
     cut_off_id: int
     cut_off_seq: int
     credit: Decimal = field(default=ZERO, kw_only=True)
+    exchange: Conversion | None = field(default=None, kw_only=True)
 
     @property
     def left_to_pay(self) -> Decimal:

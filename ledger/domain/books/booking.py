@@ -3,16 +3,17 @@
 Chart and postings follow common practice for usage businesses; codes are ours.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeAlias
 
 from ledger.domain.billing.credit_note import Credit
+from ledger.domain.billing.grant import Applied
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.books.journal import Posting, merged
-from ledger.domain.money import EXACT, ZERO
+from ledger.domain.money import EXACT, ZERO, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ CHART: Mapping[str, Account] = MappingProxyType(
             ("2250", "Liabilities:Deferred:Fees", "liability"),
             ("2300", "Liabilities:Tax:OutputVAT", "liability"),
             ("2400", "Liabilities:Refund:CreditNotes", "liability"),
+            ("3100", "Equity:Conversion", "equity"),
             ("4000", "Income:Usage:Tokens", "income"),
             ("4100", "Income:Breakage", "income"),
             ("4900", "Income:Contra:CreditNotes", "income"),
@@ -101,24 +103,44 @@ def usage_accrued(earned: Iterable[Earned]) -> tuple[Posting, ...]:
     return merged(postings)
 
 
+@dataclass(frozen=True, slots=True)
+class Currencies:
+    """What an invoice asks in, and what its prices are in; what one becomes the other by is 3100,
+    in both."""
+
+    asked: str
+    priced: str
+
+    def exchanged(self, customer_id: str, priced: Decimal, asked: Decimal) -> tuple[Posting, ...]:
+        """So much of one against so much of the other; nothing where they are one."""
+        if self.priced == self.asked:
+            return ()
+        return (
+            Posting("3100", priced, self.priced, customer_id),
+            Posting("3100", EXACT.minus(asked), self.asked, customer_id),
+        )
+
+
 def invoice_issued(
-    customer_id: str, totals: InvoiceTotals, currency: str, deferred: Decimal = ZERO
+    customer_id: str, totals: InvoiceTotals, currencies: Currencies, deferred: Decimal = ZERO
 ) -> tuple[Posting, ...]:
     """Receivable gross against unbilled exact, tax, and the rounding difference on 6100; what its
     lines say of fees billed in advance (`deferred`) is owed on 2250 until it is earned.
 
     Where prices hold the tax, what was accrued holds it too, and revenue gives it back. What the
-    customer gets back is on its account, on 2400.
+    customer gets back is on its account, on 2400. What was accrued is in the currency of prices.
     """
     account = "2400" if totals.gives_back else "1100"
+    asked, priced = currencies.asked, currencies.priced
     return merged(
         (
-            Posting(account, totals.payable, currency, customer_id),
-            Posting("1150", EXACT.subtract(deferred, totals.exact), currency, customer_id),
-            Posting("2250", EXACT.minus(deferred), currency, customer_id),
-            Posting("2300", EXACT.minus(totals.tax), currency, customer_id),
-            Posting("4000", totals.included, currency, customer_id),
-            Posting("6100", totals.rounding, currency, customer_id),
+            Posting(account, totals.payable, asked, customer_id),
+            Posting("1150", EXACT.subtract(deferred, totals.charged), priced, customer_id),
+            Posting("2250", EXACT.minus(deferred), priced, customer_id),
+            Posting("2300", EXACT.minus(totals.tax), asked, customer_id),
+            Posting("4000", totals.included, asked, customer_id),
+            Posting("6100", totals.rounding, asked, customer_id),
+            *currencies.exchanged(customer_id, totals.charged, totals.exact),
         )
     )
 
@@ -128,19 +150,19 @@ def invoice_voided(
     totals: InvoiceTotals,
     *,
     on_account: Decimal,
-    currency: str,
+    currencies: Currencies,
     deferred: Decimal = ZERO,
 ) -> tuple[Posting, ...]:
     """An invoice taken back as it was booked; what it owed no more is the customer's, on 2400."""
     back = [
-        Posting(posting.account, EXACT.minus(posting.amount), currency, customer_id)
-        for posting in invoice_issued(customer_id, totals, currency, deferred)
+        Posting(posting.account, EXACT.minus(posting.amount), posting.currency, customer_id)
+        for posting in invoice_issued(customer_id, totals, currencies, deferred)
     ]
     return merged(
         (
             *back,
-            Posting("1100", on_account, currency, customer_id),
-            Posting("2400", EXACT.minus(on_account), currency, customer_id),
+            Posting("1100", on_account, currencies.asked, customer_id),
+            Posting("2400", EXACT.minus(on_account), currencies.asked, customer_id),
         )
     )
 
@@ -195,14 +217,18 @@ def grant_expired(customer_id: str, amount: Decimal, currency: str) -> tuple[Pos
 
 
 def credit_applied(
-    customer_id: str, *, exact: Decimal, amount: Decimal, gives_back: bool, currency: str
+    customer_id: str, applied: Sequence[Applied], currencies: Currencies, *, gives_back: bool
 ) -> tuple[Posting, ...]:
     """What grants paid of an invoice: it asks less for, and 1150 holds what they were drawn for."""
+    charged = total([each.charged_amount for each in applied])
+    exact = total([each.exact_amount for each in applied])
+    amount, asked = total([each.amount for each in applied]), currencies.asked
     return merged(
         (
-            Posting("1150", exact, currency, customer_id),
-            Posting("2400" if gives_back else "1100", EXACT.minus(amount), currency, customer_id),
-            Posting("6100", EXACT.subtract(amount, exact), currency, customer_id),
+            Posting("1150", charged, currencies.priced, customer_id),
+            Posting("2400" if gives_back else "1100", EXACT.minus(amount), asked, customer_id),
+            Posting("6100", EXACT.subtract(amount, exact), asked, customer_id),
+            *currencies.exchanged(customer_id, EXACT.minus(charged), EXACT.minus(exact)),
         )
     )
 
@@ -215,14 +241,14 @@ def cost_accrued(totals: Iterable[CostTotals]) -> tuple[Posting, ...]:
     usage in suspense is serving cost under a dimension of its own, until its customer is known.
     """
     postings: list[Posting] = []
-    for total in totals:
-        for debit, credit, amount, dimension in (*_electricity(total), *_hardware(total)):
+    for each in totals:
+        for debit, credit, amount, dimension in (*_electricity(each), *_hardware(each)):
             postings += (
                 Posting(
-                    *(debit, amount, total.currency, None, dimension),
-                    *(total.tier, total.model),
+                    *(debit, amount, each.currency, None, dimension),
+                    *(each.tier, each.model),
                 ),
-                Posting(credit, EXACT.minus(amount), total.currency),
+                Posting(credit, EXACT.minus(amount), each.currency),
             )
     return merged(postings)
 

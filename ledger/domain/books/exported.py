@@ -67,6 +67,8 @@ class ExportedInvoice(NamedTuple):
     period_end: datetime
     run_no: int
     currency: str
+    priced_in: str
+    charged_total: Decimal
     exact_total: Decimal
     net_total: Decimal
     tax_total: Decimal
@@ -99,6 +101,8 @@ class ExportedLine(NamedTuple):
     quantity: int
     unit_amount: Decimal
     per: int
+    priced_in: str
+    charged_amount: Decimal
     exact_amount: Decimal
     amount: Decimal
 

@@ -7,9 +7,10 @@ from ledger.domain.billing.agreement import Terms
 from ledger.domain.billing.grant import Applied, ToPay, apply_draws
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.billing.issued import Invoice, StoredInvoice
-from ledger.domain.books.booking import credit_applied
+from ledger.domain.books.booking import Currencies, credit_applied
 from ledger.domain.books.journal import JournalEntry
-from ledger.domain.money import EXACT, total
+from ledger.domain.exchange import Conversion
+from ledger.domain.money import EXACT
 from ledger.store.billing import grants as store
 from ledger.store.billing.grants import DrawnOf
 from ledger.store.books.journal import book_entries
@@ -18,14 +19,17 @@ from ledger.store.queries import Connection
 
 
 def applied_of(
-    drawn: Sequence[DrawnOf], totals: InvoiceTotals, terms: Terms
+    drawn: Sequence[DrawnOf],
+    totals: InvoiceTotals,
+    terms: Terms,
+    conversion: Conversion | None,
 ) -> tuple[Applied, ...]:
     """What grants that were drawn for a subscription pay of its invoice."""
     if not drawn:
         return ()
-    amounts = [(each.grant_id, each.amount) for each in drawn if each.currency == terms.currency]
+    amounts = [(each.grant_id, each.amount) for each in drawn if each.currency == terms.priced_in]
     rounded = EXACT.add(totals.net, totals.included)
-    asked = ToPay(totals.exact, rounded, totals.payable)
+    asked = ToPay(totals.charged, rounded, totals.payable, conversion)
     return tuple(apply_draws(amounts, asked, currency=terms.currency, mode=terms.rounding))
 
 
@@ -61,7 +65,12 @@ async def take_applied_back(
     back = [
         (
             invoice.invoice_id,
-            Applied(each.grant_id, EXACT.minus(each.exact_amount), EXACT.minus(each.amount)),
+            Applied(
+                each.grant_id,
+                EXACT.minus(each.charged_amount),
+                EXACT.minus(each.exact_amount),
+                EXACT.minus(each.amount),
+            ),
         )
         for each in applied
     ]
@@ -78,10 +87,9 @@ def _entry(invoice: Invoice, applied: Sequence[Applied], booked_for: datetime) -
         description=f"Grants pay of invoice {invoice.number}",
         postings=credit_applied(
             invoice.customer_id,
-            exact=total([each.exact_amount for each in applied]),
-            amount=total([each.amount for each in applied]),
+            applied,
+            Currencies(invoice.terms.currency, invoice.terms.priced_in),
             gives_back=invoice.totals.gives_back,
-            currency=invoice.terms.currency,
         ),
         customer_id=invoice.customer_id,
     )

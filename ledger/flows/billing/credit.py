@@ -13,7 +13,7 @@ from ledger.domain.billing.advance import deferred_of
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
 from ledger.domain.billing.issued import IssuedLine, Series, StoredInvoice, numbered
 from ledger.domain.billing.tax import TaxKey
-from ledger.domain.books.booking import credit_issued, invoice_voided
+from ledger.domain.books.booking import Currencies, credit_issued, invoice_voided
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.money import EXACT, ZERO
@@ -240,7 +240,7 @@ def _entry(head: CreditHead, crediting: _Crediting, booked_for: datetime) -> Jou
             who,
             crediting.invoice.totals,
             on_account=on_account,
-            currency=currency,
+            currencies=Currencies(currency, crediting.invoice.terms.priced_in),
             deferred=deferred_of(crediting.lines, crediting.invoice.prices),
         )
     else:

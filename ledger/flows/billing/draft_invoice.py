@@ -34,6 +34,7 @@ from ledger.domain.billing.tax import (
     tax_lines,
 )
 from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
+from ledger.domain.exchange import Conversion
 from ledger.domain.money import total
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import PriceModel
@@ -41,6 +42,7 @@ from ledger.domain.pricing.rate_card import CardPrice
 from ledger.domain.pricing.subscription import Subscription
 from ledger.flows.billing.allocated import Allocated, find_allocated
 from ledger.flows.billing.apply_credit import applied_of
+from ledger.flows.billing.exchange import Rates, exchange, find_rates
 from ledger.store.billing import draft as store
 from ledger.store.billing.grants import DrawnOf, list_drawn_of
 from ledger.store.billing.tax import find_rules
@@ -64,8 +66,9 @@ class InvoiceDraft:
     `uncosted` says that cost which it asks for is not allocated to the end of its period yet.
     `untaxed` is what is missing or wrong about its tax, of which it has none then; `incomplete` is
     what its electronic form would lack; `tax_keys` say how each line is taxed; `unusual` says
-    why a person should look at it first; `marks` say what of
-    its usage is not final, where that was asked for.
+    why a person should look at it first; `exchange` is the rate by which prices of another
+    currency became its own, and `unconverted` that there is none, so that it is in theirs; `marks`
+    say what of its usage is not final, where that was asked for.
     """
 
     agreement: Agreement
@@ -85,6 +88,8 @@ class InvoiceDraft:
     uncosted: LedgerError | None = None
     marks: Mapping[str, int] = field(default_factory=dict)
     applied: tuple[Applied, ...] = ()
+    exchange: Conversion | None = None
+    unconverted: LedgerError | None = None
 
     @property
     def credit(self) -> Decimal:
@@ -93,7 +98,7 @@ class InvoiceDraft:
 
     @property
     def currency(self) -> str:
-        """The currency of its rate card."""
+        """The currency that it asks for."""
         return self.agreement.terms.currency
 
     @property
@@ -164,7 +169,7 @@ async def draft_invoices(
         else:
             if billed_too or not each.is_billed:
                 chosen.append(each)
-    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off)
+    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off, now=now)
     return drafts | {each.name: _compose(each, facts) for each in chosen}
 
 
@@ -192,7 +197,7 @@ async def draft_overcharges(
             last in each.subscription.validity for each in agreements[name]
         ):
             chosen.append(_choose(name, agreements[name], periods, last))
-    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off)
+    facts = await _read(connection, chosen, entity_id=entity_id, cut_off=cut_off, now=now)
     drafts = [_compose(each, facts) for each in chosen]
     return [draft for draft in drafts if draft.totals.gives_back]
 
@@ -237,6 +242,7 @@ class _Facts:
     drawn: Mapping[str, Sequence[DrawnOf]]
     cost_plus: Set[str]
     allocated: Allocated
+    rates: Rates
 
 
 def _choose(
@@ -252,7 +258,12 @@ def _choose(
 
 
 async def _read(
-    connection: Connection, chosen: Sequence[_Chosen], *, entity_id: str, cut_off: CutOff
+    connection: Connection,
+    chosen: Sequence[_Chosen],
+    *,
+    entity_id: str,
+    cut_off: CutOff,
+    now: datetime,
 ) -> _Facts:
     seq, asked = cut_off.batch_seq, [each.asked for each in chosen]
     customers = {each.subscription_id: each.customer_id for each in asked}
@@ -283,22 +294,28 @@ async def _read(
         batch_seq=seq,
     )
     allocated = await find_allocated(connection, entity_id) if plus else Allocated()
+    rates = await find_rates(connection, [each.agreement for each in chosen], now, batch_seq=seq)
     return _Facts(
         *(cut_off, charges, pending, unpriced, rules, prices, payables, advances, fees, own),
-        *(drawn, plus, allocated),
+        *(drawn, plus, allocated, rates),
     )
 
 
-def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
-    agreement = each.agreement
-    lines = tuple(_adjustments(agreement.terms, facts.pending[each.name], facts.prices))
+def _lines(each: _Chosen, facts: _Facts) -> tuple[InvoiceLine, ...]:
+    """What it says, in the currency of prices."""
+    agreement, terms = each.agreement, each.agreement.terms
+    lines = tuple(_adjustments(terms, facts.pending[each.name], facts.prices))
     if not each.is_billed:
-        terms = agreement.terms
         if agreement.credits_overcharges and total([line.amount for line in lines]) < 0:
             lines = ()
         fresh, models = _merged(facts.charges[each.name], facts.prices)
-        lines = payable_lines(usage_lines(fresh, terms.currency, terms.rounding, models), lines)
-    lines += tuple(_advances(each, facts))
+        lines = payable_lines(usage_lines(fresh, terms.priced_in, terms.rounding, models), lines)
+    return lines + tuple(_advances(each, facts))
+
+
+def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
+    exchanged = exchange(each.agreement, _lines(each, facts), facts.rates)
+    agreement, lines = exchanged.agreement, exchanged.lines
     tax = _taxed(agreement, lines, facts.rules[agreement.customer_id])
     sums, currency = totals(lines, tax.lines), agreement.terms.currency
     history = facts.payables.get((agreement.customer_id, currency), ())
@@ -318,7 +335,11 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         unpriced=tuple(facts.unpriced.get(each.name, ())),
         unusual=unusual(sums.payable, history, agreement.review, currency),
         uncosted=_uncosted(each, facts),
-        applied=applied_of(facts.drawn.get(each.name, ()), sums, agreement.terms),
+        applied=applied_of(
+            facts.drawn.get(each.name, ()), sums, agreement.terms, exchanged.conversion
+        ),
+        exchange=exchanged.conversion,
+        unconverted=exchanged.error,
     )
 
 
@@ -335,12 +356,12 @@ def _advances(each: _Chosen, facts: _Facts) -> list[InvoiceLine]:
     to_come = None
     if each.is_next_billed:
         billed = {key: amount for key, amount in billed.items() if key.service_start < end}
-    elif each.to_come and each.to_come.terms.currency == terms.currency:
+    elif each.to_come and each.to_come.terms.priced_in == terms.priced_in:
         subscription = each.to_come.subscription
         prices = facts.fees.get(subscription.rate_card_id, ())
         own = facts.own.get(each.name, ())
         to_come = ToCome(subscription, subscription.billing_period(end), prices, own)
-    return advance_lines(to_come, billed, terms.currency, terms.rounding)
+    return advance_lines(to_come, billed, terms.priced_in, terms.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,10 +441,10 @@ def _adjustments(
     own = {
         key: sums
         for key, sums in changed.items()
-        if prices[key.price_id].currency == terms.currency
+        if prices[key.price_id].currency == terms.priced_in
     }
     merged, models = _merged(own, prices, units=False)
-    return adjustment_lines(merged, terms.currency, terms.rounding, models)
+    return adjustment_lines(merged, terms.priced_in, terms.rounding, models)
 
 
 def _merged(

@@ -13,7 +13,7 @@ from ledger.domain.author import Author
 from ledger.domain.billing.advance import deferred_of
 from ledger.domain.billing.draft import check_bounds
 from ledger.domain.billing.issued import Invoice, IssuedLine, Series, numbered
-from ledger.domain.books.booking import invoice_issued
+from ledger.domain.books.booking import Currencies, invoice_issued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError
 from ledger.domain.parked import Parked
@@ -94,6 +94,8 @@ def make_ready(draft: InvoiceDraft, *, now: datetime, allow: IssueRules, held: H
         _check_priced(draft)
     if draft.uncosted is not None and not allow.open_period:
         raise draft.uncosted
+    if draft.unconverted is not None:
+        raise draft.unconverted
     if draft.untaxed is not None:
         raise draft.untaxed
     if draft.incomplete is not None:
@@ -301,18 +303,19 @@ def _invoice(draft: InvoiceDraft, number: str, now: datetime, issued_on: date) -
         cut_off_id=draft.cut_off.cut_off_id,
         cut_off_seq=draft.cut_off.batch_seq,
         credit=draft.credit,
+        exchange=draft.exchange,
     )
 
 
 def _entry(invoice: Invoice, lines: Sequence[IssuedLine], booked_for: datetime) -> JournalEntry:
     deferred = deferred_of(lines, invoice.prices)
-    currency = invoice.terms.currency
+    currencies = Currencies(invoice.terms.currency, invoice.terms.priced_in)
     return JournalEntry(
         entity_id=invoice.entity_id,
         kind="invoice",
         natural_key=f"invoice:{invoice.entity_id}:{invoice.number}",
         booked_for=booked_for,
         description=f"Invoice {invoice.number}",
-        postings=invoice_issued(invoice.customer_id, invoice.totals, currency, deferred),
+        postings=invoice_issued(invoice.customer_id, invoice.totals, currencies, deferred),
         customer_id=invoice.customer_id,
     )

@@ -50,6 +50,8 @@ async def enter_entity(connection: Connection, new: NewEntity, author: Author) -
 
 async def enter_customer(connection: Connection, new: NewCustomer, author: Author) -> str:
     """Record a customer of an entity; returns its id."""
+    if new.invoiced_in is not None:
+        check_currency(new.invoiced_in)
     async with writing(connection):
         known = await parties.find_customer(connection, new.customer_id)
         await _enter(
@@ -76,6 +78,8 @@ async def change_entity(connection: Connection, change: EntityChange, author: Au
 
 async def change_customer(connection: Connection, change: CustomerChange, author: Author) -> str:
     """Change details of a customer from a day of its entity's zone on; returns its id."""
+    if change.invoiced_in is not None:
+        check_currency(change.invoiced_in)
     async with writing(connection):
         customer = await parties.find_customer(connection, change.customer_id)
         if customer is None:

@@ -1,37 +1,15 @@
 """Brings revenue into the currency of cost, each day's by the rate last published for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 
 from ledger.domain.cost.cost_sum import ChargeSum
 from ledger.domain.entity import LegalEntity
-from ledger.domain.errors import MissingInputError
-from ledger.domain.money import ROUNDING, multiply, round_cost
+from ledger.domain.exchange import CARRIED_DAYS, Conversion, no_rate
 from ledger.store.cost import margin
 from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection
 from ledger.store.within import Within
-
-# Rates are published on working days: the longest run of holidays is shorter than this.
-CARRIED_DAYS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """A published rate that was used: `base` × `multiplier` ÷ `divisor` is `quote`."""
-
-    base: str
-    quote: str
-    published: date
-    multiplier: Decimal
-    divisor: Decimal
-    source: str
-
-    def of(self, amount: Decimal) -> Decimal:
-        """The amount in `quote`, rounded once to 1e-12."""
-        return round_cost(ROUNDING.divide(multiply(amount, self.multiplier), self.divisor))
 
 
 async def convert(
@@ -86,10 +64,4 @@ def _refuse_missing(missing: Sequence[tuple[str, date]], currency: str) -> None:
         return
     base, day = missing[0]
     more = f", and of {len(missing) - 1} days more" if len(missing) > 1 else ""
-    raise MissingInputError(
-        f"Revenue is in {base} and cost in {currency}: missing is the exchange rate"
-        f" {base}/{currency} of {day.isoformat()}, or one of the {CARRIED_DAYS} days before"
-        f"{more}.",
-        "Import the rates of those days: tokenledger import fx FILE.",
-        where=f"{base}/{currency}",
-    )
+    raise no_rate(f"Revenue is in {base} and cost in {currency}", base, currency, day, more)

@@ -15,10 +15,11 @@ from ledger.domain.cost.margin import percent
 from ledger.domain.cost.plausible import ImplausibleWork
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
+from ledger.domain.exchange import Conversion
 from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period, window_of
 from ledger.flows.cost.recall import recall_lines, recall_parts
-from ledger.reports.cost.exchange import Conversion, convert
+from ledger.reports.cost.exchange import convert
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.idle_rows import PolicyStretch
 from ledger.reports.cost.margin_rows import (

@@ -256,7 +256,16 @@ _SELLER = tuple((field.name, f"entity_{field.name}") for field in fields(Seller)
 _BUYER = tuple((field.name, f"customer_{field.name}") for field in fields(Buyer))
 
 
-_TERMS = ("rate_card_id", "card_name", "currency", "language", "payment_days", "rounding", "zone")
+_TERMS = (
+    "rate_card_id",
+    "card_name",
+    "currency",
+    "language",
+    "payment_days",
+    "rounding",
+    "zone",
+    "priced_in",
+)
 # Many customers buy of one seller, on the same terms.
 _seller, _terms = lru_cache(maxsize=1_024)(Seller), lru_cache(maxsize=1_024)(Terms)
 

@@ -268,6 +268,7 @@ async def insert_applied(
         invoices=[invoice_id for invoice_id, _ in applied],
         taken_back=taken_back,
         grants=[each.grant_id for _, each in applied],
+        charged_amounts=[each.charged_amount for _, each in applied],
         exact_amounts=[each.exact_amount for _, each in applied],
         amounts=[each.amount for _, each in applied],
         batch_seq=batch_seq,

@@ -187,7 +187,7 @@ SELECT n.subscription_id, g.grant_id, g.currency, coalesce(d.amount, 0) - coales
  CROSS JOIN LATERAL (SELECT sum(r.amount) AS amount FROM credit_draw r
                       WHERE r.entity_id = g.entity_id AND r.grant_id = g.grant_id
                         AND r.subscription_id = n.subscription_id AND r.day_start < n.until) d
- CROSS JOIN LATERAL (SELECT sum(p.exact_amount) AS amount FROM credit_applied p JOIN invoice i USING (invoice_id)
+ CROSS JOIN LATERAL (SELECT sum(p.charged_amount) AS amount FROM credit_applied p JOIN invoice i USING (invoice_id)
                       WHERE p.entity_id = g.entity_id AND p.grant_id = g.grant_id
                         AND i.subscription_id = n.subscription_id) a
  WHERE coalesce(d.amount, 0) <> coalesce(a.amount, 0)
@@ -195,14 +195,16 @@ SELECT n.subscription_id, g.grant_id, g.currency, coalesce(d.amount, 0) - coales
 
 -- name: insert_applied
 -- What grants pay of invoices.
-INSERT INTO credit_applied (invoice_id, grant_id, taken_back, entity_id, customer_id, exact_amount, amount, batch_seq)
-SELECT a.invoice_id, a.grant_id, :taken_back, i.entity_id, i.customer_id, a.exact_amount, a.amount, :batch_seq
-  FROM unnest(:invoices::bigint[], :grants::text[], :exact_amounts::numeric[], :amounts::numeric[])
-    AS a (invoice_id, grant_id, exact_amount, amount)
+INSERT INTO credit_applied (invoice_id, grant_id, taken_back, entity_id, customer_id, charged_amount, exact_amount, amount,
+                            batch_seq)
+SELECT a.invoice_id, a.grant_id, :taken_back, i.entity_id, i.customer_id, a.charged_amount, a.exact_amount, a.amount,
+       :batch_seq
+  FROM unnest(:invoices::bigint[], :grants::text[], :charged_amounts::numeric[], :exact_amounts::numeric[],
+              :amounts::numeric[]) AS a (invoice_id, grant_id, charged_amount, exact_amount, amount)
   JOIN invoice i USING (invoice_id);
 
 -- name: list_applied
 -- What grants paid of an invoice and still do.
-SELECT grant_id, sum(exact_amount) AS exact_amount, sum(amount) AS amount
+SELECT grant_id, sum(charged_amount) AS charged_amount, sum(exact_amount) AS exact_amount, sum(amount) AS amount
   FROM credit_applied WHERE invoice_id = :invoice_id
  GROUP BY 1 HAVING sum(exact_amount) <> 0 OR sum(amount) <> 0 ORDER BY 1;

@@ -12,6 +12,7 @@ from ledger.domain.billing.agreement import Seller, Terms
 from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.billing.issued import PDF, Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
+from ledger.domain.exchange import Conversion
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.store.billing.draft import INVOICE, buyer_of, line_key
@@ -22,7 +23,7 @@ from ledger.store.queries import Connection
 LINE_COLUMNS = (
     *("invoice_id", "line_no", "customer_id", "kind", "service_period", "model", "tier", "adapter"),
     *("region", "context_band", "meter", "price_id", "part", "used_by", "description"),
-    *("quantity", "unit_amount", "per", "exact_amount", "amount"),
+    *("quantity", "unit_amount", "per", "charged_amount", "exact_amount", "amount"),
 )
 
 
@@ -70,6 +71,8 @@ def _columns(invoices: Sequence[Invoice]) -> dict[str, list[object]]:
         "run_nos": [each.run_no for each in invoices],
         "numbers": [each.number for each in invoices],
         "currencies": [each.terms.currency for each in invoices],
+        "priced_in": [each.terms.priced_in for each in invoices],
+        "charged_totals": [each.totals.charged for each in invoices],
         "exact_totals": [each.totals.exact for each in invoices],
         "net_totals": [each.totals.net for each in invoices],
         "tax_totals": [each.totals.tax for each in invoices],
@@ -91,7 +94,7 @@ async def insert_lines(
             # The key goes on as the columns do.
             *line.key[2:],
             *(line.description, line.quantity, line.unit_amount, line.per),
-            *(line.exact_amount, line.amount),
+            *(line.charged, line.exact_amount, line.amount),
         )
         for invoice_id, customer_id, lines in issued
         for line in lines
@@ -193,9 +196,11 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
             payment_days=said["payment_days"],
             rounding=said["rounding"],
             zone=said["zone"],
+            priced_in=row["priced_in"],
         ),
         totals=InvoiceTotals(
-            row["exact_total"], row["net_total"], row["tax_total"], row["tax_included"]
+            *(row["exact_total"], row["net_total"], row["tax_total"], row["tax_included"]),
+            charged_total=row["charged_total"],
         ),
         taxes=taxes,
         prices={int(n): load_price(price["kind"], price) for n, price in said["prices"].items()},
@@ -205,6 +210,20 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
         cut_off_id=row["cut_off_id"],
         cut_off_seq=row["cut_off_seq"],
         credit=row["credit"],
+        exchange=_exchange(said["exchange"]),
+    )
+
+
+def _exchange(said: Mapping[str, str] | None) -> Conversion | None:
+    if said is None:
+        return None
+    return Conversion(
+        base=said["base"],
+        quote=said["quote"],
+        published=date.fromisoformat(said["published"]),
+        multiplier=Decimal(said["multiplier"]),
+        divisor=Decimal(said["divisor"]),
+        source=said["source"],
     )
 
 
@@ -214,6 +233,7 @@ def _line(row: asyncpg.Record) -> IssuedLine:
         key=line_key(row, Period(row["service_start"], row["service_end"])),
         quantity=int(row["quantity"]),
         exact_amount=row["exact_amount"],
+        charged_amount=row["charged_amount"],
         amount=row["amount"],
         line_no=row["line_no"],
         description=row["description"],

@@ -9,13 +9,14 @@ WITH asked AS MATERIALIZED (
   SELECT d.customer_id AS buyer_id, d.name AS customer_name, d.address AS customer_address, d.tax_number AS customer_tax_number,
          d.email AS customer_email, d.country AS customer_country, d.electronic_address AS customer_electronic_address,
          d.buyer_reference AS customer_buyer_reference, d.e_invoice AS customer_e_invoice, d.language AS own_language,
-         d.payment_days AS own_payment_days, c.entity_id, c.is_test
+         d.payment_days AS own_payment_days, d.invoiced_in, c.entity_id, c.is_test
     FROM (SELECT * FROM customer_detail v WHERE v.customer_id = ANY(ARRAY(SELECT a.customer_id FROM asked a)) OFFSET 0) d
     JOIN customer c USING (customer_id)
    WHERE d.recorded @> :batch_seq::bigint AND d.valid @> :at::timestamptz
 )
 SELECT s.subscription_id, s.customer_id, s.rate_card_id, s.zone, s.anchor_day,
-       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, r.currency, r.name AS card_name,
+       lower(s.valid) AS valid_from, upper(s.valid) AS valid_to, coalesce(s.invoiced_in, r.currency) AS currency,
+       r.currency AS priced_in, r.name AS card_name,
        s.is_test OR e.is_test AS is_test, s.customer_name, s.customer_address, s.customer_tax_number, s.customer_email,
        s.customer_country, s.customer_electronic_address, s.customer_buyer_reference, s.customer_e_invoice, e.entity_id,
        e.zone AS entity_zone, e.rounding, e.invoice_prefix,
@@ -111,7 +112,7 @@ WITH asked AS MATERIALIZED (
     FROM late l JOIN usage_key k USING (usage_key_id)
   UNION ALL
   SELECT i.subscription_id, l.service_period, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.price_id,
-         l.used_by, -l.quantity, -l.exact_amount
+         l.used_by, -l.quantity, -l.charged_amount
     FROM asked n
    CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
    CROSS JOIN LATERAL (SELECT * FROM invoice_line v WHERE v.invoice_id = i.invoice_id AND v.kind = 'adjustment' OFFSET 0) l
@@ -129,13 +130,13 @@ HAVING sum(m.quantity) <> 0 OR sum(m.amount) <> 0;
 -- nothing; invoice (subscription_id, period, run_no).
 SELECT i.subscription_id, lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, '' AS model,
        '' AS tier, '' AS adapter, '' AS region, 0 AS context_band, l.meter, l.price_id, l.part, '' AS used_by,
-       sum(l.exact_amount) AS amount
+       sum(l.charged_amount) AS amount
   FROM unnest(:subscription_ids::text[]) AS n (subscription_id)
  CROSS JOIN LATERAL (SELECT * FROM invoice v WHERE v.subscription_id = n.subscription_id OFFSET 0) i
  CROSS JOIN LATERAL (SELECT * FROM invoice_line v WHERE v.invoice_id = i.invoice_id AND v.kind = 'advance' OFFSET 0) l
  WHERE NOT is_void(i.invoice_id)
  GROUP BY i.subscription_id, l.service_period, l.meter, l.price_id, l.part
-HAVING sum(l.exact_amount) <> 0;
+HAVING sum(l.charged_amount) <> 0;
 
 -- name: list_advance_fees
 -- Fees of cards that are billed in advance, as known at a cut-off, each by the id of the first of its terms, as rating has
@@ -199,17 +200,18 @@ RETURNING s.next_no - :numbers AS number;
 -- name: insert_invoices
 -- Issued invoices; nothing of them ever changes. Returns their ids by number.
 INSERT INTO invoice (entity_id, customer_id, subscription_id, period, run_no, number, currency,
-                     exact_total, net_total, tax_total, tax_included, payable, issued_at, due_on, event_cut_off,
-                     cut_off_id, batch_seq, snapshot)
+                     priced_in, charged_total, exact_total, net_total, tax_total, tax_included, payable, issued_at, due_on,
+                     event_cut_off, cut_off_id, batch_seq, snapshot)
 SELECT :entity_id, n.customer_id, n.subscription_id, tstzrange(n.period_start, n.period_end), n.run_no, n.number,
-       n.currency, n.exact_total, n.net_total, n.tax_total, n.tax_included, n.payable, :issued_at, n.due_on,
+       n.currency, n.priced_in, n.charged_total, n.exact_total, n.net_total, n.tax_total, n.tax_included, n.payable, :issued_at, n.due_on,
        n.event_cut_off, :cut_off_id, :batch_seq, n.snapshot
   FROM unnest(:customers::text[], :subscriptions::text[], :period_starts::timestamptz[], :period_ends::timestamptz[],
-              :run_nos::int[], :numbers::text[], :currencies::text[], :exact_totals::numeric[], :net_totals::numeric[],
+              :run_nos::int[], :numbers::text[], :currencies::text[], :priced_in::text[],
+              :charged_totals::numeric[], :exact_totals::numeric[], :net_totals::numeric[],
               :tax_totals::numeric[], :taxes_included::numeric[], :payables::numeric[], :due_on::date[],
               :event_cut_offs::timestamptz[], :snapshots::jsonb[])
-       AS n (customer_id, subscription_id, period_start, period_end, run_no, number, currency, exact_total, net_total,
-             tax_total, tax_included, payable, due_on, event_cut_off, snapshot)
+       AS n (customer_id, subscription_id, period_start, period_end, run_no, number, currency, priced_in, charged_total,
+             exact_total, net_total, tax_total, tax_included, payable, due_on, event_cut_off, snapshot)
 RETURNING invoice_id, number;
 
 -- name: insert_document
@@ -220,8 +222,8 @@ VALUES (:invoice_id, :media_type, :sha256, :content, :batch_seq) ON CONFLICT DO 
 -- name: list_invoices
 -- Invoices, newest first; leads by primary key.
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
-       upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.exact_total, i.net_total,
-       i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
+       upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.priced_in, i.charged_total,
+       i.exact_total, i.net_total, i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
        c.batch_seq AS cut_off_seq, i.snapshot, is_void(i.invoice_id) AS voided,
        coalesce((SELECT sum(a.amount) FROM credit_applied a WHERE a.invoice_id = i.invoice_id AND NOT a.taken_back), 0) AS credit
   FROM invoice i JOIN cut_off c USING (cut_off_id)
@@ -237,7 +239,8 @@ SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.peri
 -- The lines of an invoice.
 SELECT line_no, kind, lower(service_period) AS service_start,
        upper(service_period) AS service_end, model, tier, adapter, region, context_band, meter,
-       price_id, part, used_by, description, quantity, unit_amount, per, exact_amount, amount
+       price_id, part, used_by, description, quantity, unit_amount, per, charged_amount, exact_amount,
+       amount
   FROM invoice_line WHERE invoice_id = :invoice_id ORDER BY line_no;
 
 -- name: find_document

@@ -463,7 +463,7 @@ WITH run AS (
 ), advance AS (
   SELECT p.price_id FROM rate_card_price p WHERE p.params ->> 'billed' = 'advance'
 ), deferred AS (
-  SELECT l.invoice_id, sum(l.exact_amount) AS amount FROM invoice_line l JOIN advance USING (price_id) GROUP BY 1
+  SELECT l.invoice_id, sum(l.charged_amount) AS amount FROM invoice_line l JOIN advance USING (price_id) GROUP BY 1
 ), known AS (
   SELECT c.customer_id, c.currency, c.amount, c.price_id IN (SELECT a.price_id FROM advance a) IS TRUE AS in_advance
     FROM charge c
@@ -476,11 +476,14 @@ WITH run AS (
     SELECT customer_id, currency, in_advance, sum(amount) AS amount FROM known WHERE amount IS NOT NULL GROUP BY 1, 2, 3) l
    CROSS JOIN LATERAL (VALUES (CASE WHEN l.in_advance THEN '2250' ELSE '1150' END, l.amount), ('4000', -l.amount)) AS a (account, amount)
   UNION ALL
-  SELECT i.customer_id, i.currency, a.account, a.amount FROM invoice i LEFT JOIN deferred d USING (invoice_id)
-   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
-                              ('1150', coalesce(d.amount, 0) - i.exact_total), ('2250', -coalesce(d.amount, 0)), ('2300', -i.tax_total),
-                              ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
-                      AS a (account, amount)
+  SELECT i.customer_id, a.currency, a.account, a.amount FROM invoice i LEFT JOIN deferred d USING (invoice_id)
+   CROSS JOIN LATERAL (VALUES (i.currency::text, CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
+                              (i.priced_in::text, '1150', coalesce(d.amount, 0) - i.charged_total),
+                              (i.priced_in::text, '2250', -coalesce(d.amount, 0)), (i.priced_in::text, '3100', i.charged_total),
+                              (i.currency::text, '3100', -i.exact_total), (i.currency::text, '2300', -i.tax_total),
+                              (i.currency::text, '4000', i.tax_included),
+                              (i.currency::text, '6100', i.exact_total - i.net_total - i.tax_included))
+                      AS a (currency, account, amount)
   UNION ALL
   SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n
    CROSS JOIN LATERAL (VALUES ('2300', n.tax_total::numeric), ('1100', n.on_account - n.payable),
@@ -488,10 +491,13 @@ WITH run AS (
   UNION ALL
   SELECT n.customer_id, n.currency, '4900', n.net_total FROM credit_note n WHERE NOT n.voids
   UNION ALL
-  SELECT n.customer_id, n.currency, a.account, a.amount FROM credit_note n JOIN invoice i USING (invoice_id)
+  SELECT n.customer_id, a.currency, a.account, a.amount FROM credit_note n JOIN invoice i USING (invoice_id)
     LEFT JOIN deferred d USING (invoice_id)
-   CROSS JOIN LATERAL (VALUES ('1150', i.exact_total - coalesce(d.amount, 0)), ('2250', coalesce(d.amount, 0)), ('4000', -i.tax_included),
-                              ('6100', i.net_total + i.tax_included - i.exact_total)) AS a (account, amount)
+   CROSS JOIN LATERAL (VALUES (i.priced_in::text, '1150', i.charged_total - coalesce(d.amount, 0)),
+                              (i.priced_in::text, '2250', coalesce(d.amount, 0)), (i.priced_in::text, '3100', -i.charged_total),
+                              (i.currency::text, '3100', i.exact_total::numeric), (i.currency::text, '4000', -i.tax_included),
+                              (i.currency::text, '6100', i.net_total + i.tax_included - i.exact_total))
+                      AS a (currency, account, amount)
    WHERE n.voids
   UNION ALL
   SELECT g.customer_id, g.currency, a.account, a.amount FROM credit_grant g
@@ -506,9 +512,11 @@ WITH run AS (
    CROSS JOIN LATERAL (VALUES ('2200', x.amount::numeric), ('4100', -x.amount)) AS a (account, amount)
    WHERE g.kind = 'prepaid'
   UNION ALL
-  SELECT p.customer_id, i.currency, a.account, a.amount FROM credit_applied p JOIN invoice i USING (invoice_id)
-   CROSS JOIN LATERAL (VALUES ('1150', p.exact_amount::numeric), ('6100', p.amount - p.exact_amount),
-                              (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, -p.amount)) AS a (account, amount)
+  SELECT p.customer_id, a.currency, a.account, a.amount FROM credit_applied p JOIN invoice i USING (invoice_id)
+   CROSS JOIN LATERAL (VALUES (i.priced_in::text, '1150', p.charged_amount::numeric), (i.priced_in::text, '3100', -p.charged_amount),
+                              (i.currency::text, '3100', p.exact_amount::numeric), (i.currency::text, '6100', p.amount - p.exact_amount),
+                              (i.currency::text, CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, -p.amount))
+                      AS a (currency, account, amount)
   UNION ALL
   SELECT p.customer_id, p.currency, a.account, a.amount FROM payment p
    CROSS JOIN LATERAL (SELECT CASE p.kind WHEN 'received' THEN p.amount WHEN 'refunded' THEN -p.amount ELSE 0 END AS cash) c
@@ -523,7 +531,8 @@ WITH run AS (
                            ELSE coalesce(p.customer_id, e.customer_id, 'nobody') END AS customer_id,
          p.currency::text AS currency, p.account, sum(p.amount) AS amount
     FROM posting p JOIN journal_entry e USING (entry_id)
-   WHERE p.account IN ('1000', '1100', '1150', '2200', '2250', '2300', '2400', '4000', '4100', '4900', '4910', '6100') GROUP BY 1, 2, 3, 4
+   WHERE p.account IN ('1000', '1100', '1150', '2200', '2250', '2300', '2400', '3100', '4000', '4100', '4900', '4910', '6100')
+   GROUP BY 1, 2, 3, 4
 )
 SELECT concat_ws(' ', coalesce(nullif(customer_id, ''), entity_id), 'account', account, currency) AS place,
        NULL::timestamptz AS window_start, 'balance' AS name, trim_scale(coalesce(d.amount, 0))::text AS expected,
@@ -611,17 +620,18 @@ SELECT concat_ws(' ', e.natural_key, 'entry', p.entry_id, 'line', p.line_no) AS 
 -- name: find_wrong_invoices
 -- Invoices against their lines, their tax and documents, and what each names is there; a scan of each.
 WITH summed AS (
-  SELECT i.number, i.issued_at, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable,
+  SELECT i.number, i.issued_at, i.charged_total, coalesce(l.charged, 0) AS charged, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable,
          coalesce(l.exact, 0) AS exact, coalesce(l.amount, 0) AS lines, coalesce(t.amount, 0) AS tax,
          coalesce(t.included, 0) AS included, coalesce(t.base, i.net_total) AS base
     FROM invoice i
-    LEFT JOIN (SELECT invoice_id, sum(exact_amount) AS exact, sum(amount) AS amount
+    LEFT JOIN (SELECT invoice_id, sum(charged_amount) AS charged, sum(exact_amount) AS exact, sum(amount) AS amount
                  FROM invoice_line GROUP BY 1) l USING (invoice_id)
     LEFT JOIN (SELECT invoice_id, sum(amount) AS amount, sum(CASE WHEN included THEN amount ELSE 0 END) AS included,
                       sum(base) AS base
                  FROM invoice_tax GROUP BY 1) t USING (invoice_id)
 ), wrong AS (
   SELECT number, issued_at, 'exact_total' AS name, exact AS expected, exact_total AS stored FROM summed
+  UNION ALL SELECT number, issued_at, 'charged_total', charged, charged_total FROM summed
   UNION ALL SELECT number, issued_at, 'net_total', lines - tax_included, net_total FROM summed
   UNION ALL SELECT number, issued_at, 'tax_total', tax, tax_total FROM summed
   UNION ALL SELECT number, issued_at, 'tax_included', included, tax_included FROM summed
@@ -647,16 +657,23 @@ SELECT number AS place, issued_at AS window_start, name, expected, stored, count
   FROM said ORDER BY 2, 1, 3 LIMIT :most;
 
 -- name: find_wrong_lines
--- Lines against their own figures: exact is quantity times price, and the amount is exact, rounded once to the
--- currency's digits; the invoice and the price that each names are there. A scan of invoice_line.
+-- Lines against their own figures: what was charged is quantity times price, exact is that by the rate of the invoice, or the
+-- same where it has none, and the amount is exact, rounded once to the currency's digits; the invoice and the price that each names are there. A scan of invoice_line.
 WITH line AS (
-  SELECT i.number, i.issued_at, l.line_no, l.quantity, l.unit_amount, l.per, l.exact_amount, l.amount, c.digits
+  SELECT i.number, i.issued_at, l.line_no, l.quantity, l.unit_amount, l.per, l.charged_amount, l.exact_amount, l.amount,
+         c.digits, coalesce((i.snapshot -> 'exchange' ->> 'multiplier')::numeric, 1) AS multiplier,
+         coalesce((i.snapshot -> 'exchange' ->> 'divisor')::numeric, 1) AS divisor
     FROM invoice_line l JOIN invoice i USING (invoice_id)
     JOIN unnest(:currencies::text[], :digits::int[]) AS c (currency, digits) USING (currency)
 ), wrong AS (
-  SELECT l.number, l.line_no, l.issued_at, 'exact_amount' AS name,
-         trim_scale(round(l.quantity * l.unit_amount / l.per, 12))::text AS expected, trim_scale(l.exact_amount)::text AS stored
-    FROM line l WHERE l.exact_amount * l.per <> l.quantity * l.unit_amount
+  SELECT l.number, l.line_no, l.issued_at, 'charged_amount' AS name,
+         trim_scale(round(l.quantity * l.unit_amount / l.per, 12))::text AS expected, trim_scale(l.charged_amount)::text AS stored
+    FROM line l WHERE l.charged_amount * l.per <> l.quantity * l.unit_amount
+  UNION ALL
+  SELECT l.number, l.line_no, l.issued_at, 'exact_amount',
+         trim_scale(round(l.charged_amount * l.multiplier / l.divisor, 12))::text, trim_scale(l.exact_amount)::text
+    FROM line l
+   WHERE abs(l.exact_amount * l.divisor - l.charged_amount * l.multiplier) * 2 * 10 ^ 12 > CASE WHEN l.divisor = 1 AND l.multiplier = 1 THEN 0 ELSE l.divisor END
   UNION ALL
   SELECT l.number, l.line_no, l.issued_at, 'amount', round(l.exact_amount, l.digits)::text, trim_scale(l.amount)::text
     FROM line l WHERE scale(trim_scale(l.amount)) > l.digits
@@ -823,7 +840,7 @@ WITH first AS (
    WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), billed AS (
   SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.used_by,
-         sum(CASE WHEN p.kind IN ('per_unit', 'who_pays') THEN l.quantity ELSE 0 END) AS quantity, sum(l.exact_amount) AS amount
+         sum(CASE WHEN p.kind IN ('per_unit', 'who_pays') THEN l.quantity ELSE 0 END) AS quantity, sum(l.charged_amount) AS amount
     FROM invoice_line l JOIN first f USING (invoice_id) JOIN rate_card_price p USING (price_id)
    WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), wrong AS (
@@ -843,16 +860,18 @@ WITH booked AS (
   SELECT e.natural_key, p.account, p.currency, sum(p.amount) AS amount, min(e.booked_for) AS booked_for
     FROM journal_entry e JOIN posting p USING (entry_id) WHERE e.kind = 'invoice' GROUP BY 1, 2, 3
 ), issued AS (
-  SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, i.currency::text AS currency, a.amount
+  SELECT 'invoice:' || i.entity_id || ':' || i.number AS natural_key, a.account, a.currency, a.amount
     FROM invoice i
-   CROSS JOIN LATERAL (SELECT coalesce(sum(l.exact_amount), 0) AS deferred
+   CROSS JOIN LATERAL (SELECT coalesce(sum(l.charged_amount), 0) AS deferred
                          FROM invoice_line l JOIN rate_card_price p USING (price_id)
                         WHERE l.invoice_id = i.invoice_id AND p.params ->> 'billed' = 'advance') d
-   CROSS JOIN LATERAL (VALUES (CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
-                              ('1150', d.deferred - i.exact_total), ('2250', -d.deferred), ('2300', -i.tax_total),
-                              ('4000', i.tax_included), ('6100', i.exact_total - i.net_total - i.tax_included))
-                      AS a (account, amount)
-   WHERE a.amount <> 0
+   CROSS JOIN LATERAL (VALUES (i.currency::text, CASE WHEN i.payable < 0 THEN '2400' ELSE '1100' END, i.payable::numeric),
+                              (i.priced_in::text, '1150', d.deferred - i.charged_total), (i.priced_in::text, '2250', -d.deferred),
+                              (i.priced_in::text, '3100', i.charged_total), (i.currency::text, '3100', -i.exact_total),
+                              (i.currency::text, '2300', -i.tax_total), (i.currency::text, '4000', i.tax_included),
+                              (i.currency::text, '6100', i.exact_total - i.net_total - i.tax_included))
+                      AS a (currency, account, amount)
+   WHERE a.amount <> 0 AND (a.account <> '3100' OR i.priced_in <> i.currency)
 )
 SELECT concat_ws(' ', natural_key, 'account', account, currency) AS place, b.booked_for AS window_start,
        'amount' AS name, trim_scale(coalesce(i.amount, 0))::text AS expected,

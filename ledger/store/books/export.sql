@@ -9,7 +9,7 @@ SELECT e.entity_id, d.name, e.currency, e.zone
 -- unique (entity_id, number).
 SELECT i.number, i.issued_at, i.due_on, i.customer_id, i.snapshot -> 'buyer' ->> 'name' AS customer_name,
        i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS period_end, i.run_no,
-       i.currency, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable, i.event_cut_off,
+       i.currency, i.priced_in, i.charged_total, i.exact_total, i.net_total, i.tax_total, i.tax_included, i.payable, i.event_cut_off,
        c.batch_seq AS ledger_seq_to, encode(d.sha256, 'hex') AS pdf_sha256
   FROM invoice i
   JOIN cut_off c USING (cut_off_id)
@@ -38,7 +38,7 @@ SELECT i.number, i.issued_at, i.customer_id, i.snapshot -> 'buyer' ->> 'tax_numb
 SELECT i.number, i.issued_at, i.currency, l.line_no, l.customer_id, l.kind,
        lower(l.service_period) AS service_start, upper(l.service_period) AS service_end, l.model, l.tier,
        l.adapter, l.region, l.context_band, l.meter, l.used_by, l.description, l.quantity, l.unit_amount, l.per,
-       l.exact_amount, l.amount
+       i.priced_in, l.charged_amount, l.exact_amount, l.amount
   FROM invoice i JOIN invoice_line l USING (invoice_id)
  WHERE i.entity_id = :entity_id
    AND (CASE WHEN :by_service::boolean THEN l.service_period && tstzrange(:since, :until)
