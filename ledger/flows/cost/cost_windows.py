@@ -8,7 +8,7 @@ from typing import TypeAlias
 from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, GpuHome, valid_at
-from ledger.domain.cost.window_cost import cost_window
+from ledger.domain.cost.window_cost import WindowFacts, cost_window
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.read_facts import read_facts
@@ -43,7 +43,8 @@ async def cost_windows(
     """What some windows cost, in order, and the factory that they are of; in one snapshot."""
     factory, read = await _load_factory(connection, entity, windows, known)
     gpus = ({*own_gpus(factory)} | factory.beside) & read
-    return await _cost(connection, windows, factory, gpus, known.batch_seq), factory
+    facts = await read_facts(connection, windows, factory, sorted(gpus), known.batch_seq)
+    return _cost(windows, factory, facts), factory
 
 
 async def cost_touched(
@@ -73,7 +74,15 @@ async def cost_touched(
     ]
     gpus = ({gpu for d in own for gpu in d.gpu_uuids} | factory.beside) & read
     scopes = sorted({d.scope for d in own})
-    return await _cost(connection, windows, factory, gpus, known.batch_seq, scopes), factory, scopes
+    # What they have of a GPU goes by what ran on it of others as well.
+    beside = touched | _beside_on_gpus(factory, touched)
+    near = [
+        key.engine_key_id
+        for key in await cost.list_engine_keys(connection)
+        if any(d.deployment_id in beside for serving in moments for d in serving.of(key, None))
+    ]
+    facts = await read_facts(connection, windows, factory, sorted(gpus), known.batch_seq, near)
+    return _cost(windows, factory, facts, scopes), factory, scopes
 
 
 def _beside_on_gpus(factory: Factory, touched: Collection[str]) -> set[str]:
@@ -97,15 +106,12 @@ async def _load_factory(
     return _housed(factory, read, alone=known.alone), {*read}
 
 
-async def _cost(
-    connection: Connection,
+def _cost(
     windows: Sequence[datetime],
     factory: Factory,
-    gpus: Collection[str],
-    batch_seq: int,
+    facts: Mapping[datetime, WindowFacts],
     scopes: Collection[str] | None = None,
 ) -> WindowCosts:
-    facts = await read_facts(connection, windows, factory, sorted(gpus), batch_seq)
     costs = WindowCosts()
     for window in windows:
         costs.add(cost_window(factory, window, facts[window], scopes))

@@ -3,7 +3,7 @@ tokens that engines did."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from ledger.domain.cost.factory import Factory
@@ -28,9 +28,11 @@ async def read_facts(
     factory: Factory,
     gpus: Sequence[str],
     batch_seq: int,
+    engines: Collection[int] | None = None,
 ) -> dict[datetime, WindowFacts]:
-    """What happened in each of some windows, in order, as known at a cut-off; in one snapshot."""
-    work = await read_work(connection, windows, batch_seq)
+    """What happened in each of some windows, in order, as known at a cut-off, at all engine keys or
+    some; in one snapshot."""
+    work = await read_work(connection, windows, batch_seq, engines)
     columns = await meter.read_columns_of(
         connection, gpu_uuids=gpus, **_reaching(windows, NEAR, batch_seq)
     )

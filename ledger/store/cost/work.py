@@ -1,7 +1,7 @@
 """Reads what ran in windows: attempts from the facts, and what is known beyond them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -35,10 +35,17 @@ class Work:
 _NOTHING = pl.DataFrame(schema={**ATTEMPT, "entity_id": pl.String})
 
 
-async def read_work(connection: Connection, windows: Sequence[datetime], batch_seq: int) -> Work:
-    """What ran in each of some windows, in order, as known at a cut-off; in one snapshot."""
-    facts = await _read_facts(connection, windows, batch_seq)
+async def read_work(
+    connection: Connection,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    engines: Collection[int] | None = None,
+) -> Work:
+    """What ran in each of some windows, in order, as known at a cut-off, at all engine keys or at
+    some; in one snapshot."""
+    facts = await _read_facts(connection, windows, batch_seq, engines)
     activity = await cost.read_activity(connection, windows=windows, batch_seq=batch_seq)
+    activity = _at_engines(activity, engines)
     masks = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
     busy = {(micros(window), engine): mask for (window, engine), mask in masks.items()}
     unseen = unseen_attempts(activity, facts, busy)
@@ -46,14 +53,22 @@ async def read_work(connection: Connection, windows: Sequence[datetime], batch_s
     entities = await cost.find_key_entities(
         connection, usage_key_ids=attempts["usage_key_id"].unique()
     )
-    engines = attempts["engine_key_id"].unique()
-    keys = await cost.find_engine_keys(connection, engine_key_ids=engines)
+    keys = await cost.find_engine_keys(
+        connection, engine_key_ids=attempts["engine_key_id"].unique()
+    )
     owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
     return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
 
 
+def _at_engines(frame: pl.DataFrame, engines: Collection[int] | None) -> pl.DataFrame:
+    return frame if engines is None else frame.filter(pl.col("engine_key_id").is_in(list(engines)))
+
+
 async def _read_facts(
-    connection: Connection, windows: Sequence[datetime], batch_seq: int
+    connection: Connection,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    engines: Collection[int] | None,
 ) -> pl.DataFrame:
     since, until = windows[0] - LONGEST, windows[-1] + WINDOW + LONGEST
     stored_since = (since - DAY).astimezone(UTC).date()
@@ -61,9 +76,12 @@ async def _read_facts(
     parts = []
     for read in await list_fact_readers(connection, search):
         decode = await read(connection)
-        parts.append(await asyncio.to_thread(_timed, decode, windows))
+        parts.append(await asyncio.to_thread(_timed, decode, windows, engines))
     return pl.concat(parts) if parts else pl.DataFrame(schema=_FACTS)
 
 
-def _timed(decode: Decode, windows: Sequence[datetime]) -> pl.DataFrame:
-    return timed(decode(), micros(windows[0]), micros(windows[-1] + WINDOW)).select(*_FACTS)
+def _timed(
+    decode: Decode, windows: Sequence[datetime], engines: Collection[int] | None
+) -> pl.DataFrame:
+    facts = _at_engines(decode(), engines)
+    return timed(facts, micros(windows[0]), micros(windows[-1] + WINDOW)).select(*_FACTS)
