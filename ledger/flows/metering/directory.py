@@ -31,7 +31,10 @@ class DirectoryCache:
         if self.snapshot is None or self.snapshot.version != version:
             # In this order: a change that is not visible yet leaves a mark that matches nothing.
             changing = await find_directory_changing(connection)
-            self.snapshot = await read_directory(connection, UNSETTLED if changing else version)
-            # Not emptied: who still resolves by the directory before goes on filling that one.
-            self.resolved = Memory()
+            # Of one moment: a name that is known and its customer that is not would be no answer.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                read = await read_directory(connection, UNSETTLED if changing else version)
+            # Both at once, so that nothing is remembered beside another directory. Not emptied: who
+            # still resolves by the directory before goes on filling that one.
+            self.snapshot, self.resolved = read, Memory()
         return self.snapshot
