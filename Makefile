@@ -6,18 +6,26 @@ STAMP := .venv/.set-up
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test torture demo bench gpu fix golden
+.PHONY: help setup lint types style imports rules test torture demo bench gpu fix golden
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: $(STAMP) ## make .venv and install everything into it
 
-lint: $(STAMP) ## style, types, import directions and size limits
+lint: style types imports rules ## style, types, import directions and size limits
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+style: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+
+imports: $(STAMP)
 	$(BIN)/lint-imports --no-logo
+
+rules: $(STAMP)
 	$(BIN)/python -m pytest tests/architecture -q
 
 test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
