@@ -16,9 +16,11 @@ from ledger.flows.reference.enter import (
     enter_tariff,
     enter_tariff_prices,
 )
+from ledger.flows.reference.enter_payment import enter_payment
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewAsset, NewFxRates, read_input
 from ledger.wire.price_inputs import NewPrice
+from ledger.wire.receivable_inputs import NewPayment
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
 from tests.flows.billing import AUTHOR, WINDOW, grant, pay, subscribed
 from tests.flows.test_close import LATER, closed, with_november
@@ -43,6 +45,22 @@ async def test_a_payment_or_credit_dated_in_a_closed_month_is_refused_by_name(
         await grant(worker, "g1", "1.00", granted_on="2023-11-30")
     assert await pay(worker, "b0", "1.00", paid_on="2023-11-20") == "b0"
     assert await pay(worker, "b1", "1.00", paid_on="2023-12-01") == "b1"
+
+
+async def test_what_is_booked_in_a_soft_closed_month_has_a_reason(worker: Connection) -> None:
+    await with_november(worker)
+    await closed(worker, "2023-11", soft=True)
+
+    def paid(payment_id: str, day: str) -> NewPayment:
+        said = {"entity_id": "factory", "payment_id": payment_id, "customer_id": "acme"}
+        told = {"paid_on": day, "currency": "USD", "amount": "1.00"}
+        return read_input(NewPayment, said | told)
+
+    for _ in range(2):
+        with pytest.raises(InvalidInputError, match="2023-11 of factory is being closed"):
+            await enter_payment(worker, paid("b1", "2023-11-30"), NOBODY_SAYS)
+    assert await enter_payment(worker, paid("b1", "2023-11-30"), AUTHOR) == "b1"
+    assert await enter_payment(worker, paid("b2", "2023-12-01"), NOBODY_SAYS) == "b2"
 
 
 async def test_an_invoice_of_a_closed_period_needs_a_reason(worker: Connection) -> None:

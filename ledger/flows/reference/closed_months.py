@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
 from ledger.domain.author import Author
+from ledger.domain.books.close import State
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.store.books import months as store
 from ledger.store.bound import NAMED, find_entities_named
@@ -17,14 +18,26 @@ from ledger.store.queries import Connection
 STARTS = ("valid_from", "from", "first", "first_day")
 
 
-async def check_open(connection: Connection, entity_id: str, day: date, *, field: str) -> None:
-    """ConflictError where the books of an entity are closed for a day of its zone."""
+async def check_open(
+    connection: Connection, author: Author, entity_id: str, day: date, *, field: str
+) -> None:
+    """ConflictError where the books of an entity are closed for a day of its zone;
+    InvalidInputError where they are soft-closed, and nobody says why."""
     closed = await store.find_closed_before(connection, entity_id)
     if closed is not None and day < closed:
         raise ConflictError(
             f"The books of {entity_id} are closed for days before {closed}, and this is of {day}.",
             f"Date it {closed} or later, or open {day:%Y-%m} again: tokenledger close reopen.",
             field,
+        )
+    if (
+        not author.stated
+        and await store.find_state(connection, entity_id, day) == State.SOFT_CLOSED
+    ):
+        raise InvalidInputError(
+            f"{day:%Y-%m} of {entity_id} is being closed, and this is of {day}.",
+            "Say why it is booked there: --reason, or the X-Reason header.",
+            "reason",
         )
 
 

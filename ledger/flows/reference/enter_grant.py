@@ -41,7 +41,8 @@ async def enter_grant(connection: Connection, new: NewGrant, author: Author) -> 
         )
         if known is None:
             if grant.kind == "prepaid":
-                await check_open(connection, grant.entity_id, grant.granted_on, field="granted_on")
+                paid_on = grant.granted_on
+                await check_open(connection, author, grant.entity_id, paid_on, field="granted_on")
             await _check_order(connection, grant)
             await _record(connection, entity, grant, author)
         elif known != grant:

@@ -37,7 +37,7 @@ async def enter_payment(connection: Connection, new: NewPayment, author: Author)
             connection, entity_id=payment.entity_id, payment_id=payment.payment_id
         )
         if known is None:
-            await check_open(connection, new.entity_id, new.paid_on, field="paid_on")
+            await check_open(connection, author, new.entity_id, new.paid_on, field="paid_on")
             await _record(connection, payment, author)
         elif known != payment:
             raise ConflictError(

@@ -182,6 +182,12 @@ async def find_closed_before(connection: Connection, entity_id: str) -> date | N
     return day
 
 
+async def find_state(connection: Connection, entity_id: str, day: date) -> str | None:
+    """What the month of a day is; None where nobody ever changed it."""
+    state: str | None = await MONTHS["find_state"].value(connection, entity_id=entity_id, day=day)
+    return state
+
+
 async def list_closed_until(connection: Connection, since: datetime) -> dict[str, datetime]:
     """Until when the books of entities are closed, of those that are beyond a moment."""
     rows = await MONTHS["list_closed_until"].rows(connection, since=since)

@@ -102,6 +102,11 @@ SELECT closed_until(:entity_id) AS until;
 -- The first day of an entity that is not closed, or NULL where all are; primary key.
 SELECT (closed_until(e.entity_id) AT TIME ZONE e.zone)::date AS day FROM entity e WHERE e.entity_id = :entity_id;
 
+-- name: find_state
+-- The last change of a month of an entity, given by any of its days, or no row; primary key.
+SELECT s.state FROM month_state s
+ WHERE s.entity_id = :entity_id AND s.month = date_trunc('month', :day::date)::date ORDER BY s.change_no DESC LIMIT 1;
+
 -- name: list_closed_until
 -- Until when the books of each entity are closed, of those that are beyond a moment; primary key.
 SELECT e.entity_id, e.until
