@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.period import DAY
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.thin import thin
@@ -14,9 +15,10 @@ from ledger.flows.metering.tally import tally
 from ledger.reports.cost.efficiency import EFFICIENCY, efficiency_report
 from ledger.reports.cost.producers import producers_report
 from ledger.reports.report import ReportScope
-from ledger.store.connect import draw_cut_off
+from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
+from tests.support.database import fresh_database
 from tests.support.one_gpu import GPU, LATER, QUARTER, START, one_gpu, steady
 from tests.support.weights import enter_measured
 
@@ -66,6 +68,36 @@ async def test_whole_days_need_no_line_that_was_let_go(worker: Connection) -> No
     assert [await told(worker, *by, **asked) for by in BYS] == before
     assert await worker.fetchval("SELECT count(*) FROM cost_share") == 0
     assert before[0]["total"]["cost"] is not None
+
+
+async def settled_by_day(connection: Connection) -> None:
+    await allocate(connection, now=LATER)
+    await book_cost(connection, now=LETS_GO)
+    await thin(connection, now=LETS_GO)
+    await tally(connection, now=LETS_GO)
+
+
+async def test_who_has_a_later_difference_counts_once_among_those_who_share_a_kind(
+    server: EmbeddedServer, roomy: str
+) -> None:
+    """The last quarter hour is somebody's own, whose line of the day no late token changes."""
+    known = []
+    for is_late in (False, True):
+        with fresh_database(server, roomy) as database:
+            connection = await connect(database.worker_url)
+            books = await a_day(connection)
+            lone = Buyer(agent_id="lone")
+            await books.usage(START + 3 * QUARTER, Tokens(uncached=500, output=90), buyer=lone)
+            if is_late:
+                await settled_by_day(connection)
+            await books.usage(START, Tokens(output=1))
+            await settled_by_day(connection)
+            since, until = MIDNIGHT, MIDNIGHT + DAY
+            known.append(await told(connection, "agent", since=since, until=until))
+            await connection.close()
+    first, later = known
+    assert [row["agent"] for row in first["items"]] == ["", "lone", "other"]
+    assert later == first
 
 
 async def test_days_come_to_what_their_windows_do(worker: Connection) -> None:

@@ -78,16 +78,22 @@ WITH told AS MATERIALIZED (
   SELECT w.used_on, w.usage_key_id, sum(w.uncached) AS uncached, sum(w.cache_read) AS cache_read,
          sum(w.cache_write) AS cache_write, sum(w.output) AS output
     FROM day_usage_at(:batch_seq, :entity_id, :since, :until) w GROUP BY w.used_on, w.usage_key_id
-), used AS MATERIALIZED (
-  SELECT c.scope, c.currency, c.part_start, u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region,
+), costed AS MATERIALIZED (
+  SELECT c.scope, c.currency, c.part_start, c.usage_key_id,
          sum(c.device_metered_mj::numeric + c.device_estimated_mj + c.host_mj + c.overhead_mj) AS energy_mj,
          sum(c.device_cost + c.overhead_cost + c.gpu_cost) AS cost, sum(c.device_estimated_mj) AS estimated_mj,
-         sum(c.device_cost + c.overhead_cost) AS electricity, sum(w.uncached) AS uncached,
-         sum(w.cache_read) AS cache_read, sum(w.cache_write) AS cache_write, sum(w.output) AS output
+         sum(c.device_cost + c.overhead_cost) AS electricity
     FROM costs_at(:batch_seq, :entity_id, :since, :until) c
+   WHERE c.line = 'usage'
+   GROUP BY c.scope, c.currency, c.part_start, c.usage_key_id
+), used AS MATERIALIZED (
+  SELECT c.scope, c.currency, c.part_start, u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region,
+         sum(c.energy_mj) AS energy_mj, sum(c.cost) AS cost, sum(c.estimated_mj) AS estimated_mj,
+         sum(c.electricity) AS electricity, sum(w.uncached) AS uncached,
+         sum(w.cache_read) AS cache_read, sum(w.cache_write) AS cache_write, sum(w.output) AS output
+    FROM costed c
     JOIN named_users(:by::text[]) u USING (usage_key_id)
     LEFT JOIN worked w ON w.usage_key_id = c.usage_key_id AND w.used_on = (c.part_start AT TIME ZONE :zone)::date
-   WHERE c.line = 'usage'
    GROUP BY c.scope, c.currency, c.part_start, u.model, u.customer, u.tier, u.agent, u.project, u.api_key, u.adapter, u.region
 ), claimed AS (
   SELECT u.*, u.uncached / nullif(sum(u.uncached) OVER p, 0) AS of_uncached,
