@@ -86,7 +86,7 @@ def show(database: Database, kind: Resource, key: str, *, as_json: bool) -> None
 @click.option("--from", "valid_from", required=True, help="The first day, in the entity's zone.")
 @click.option("--to", "valid_to", help="The first day on which it no longer holds.")
 @click.option("--set", "fields", multiple=True, required=True, help="FIELD=VALUE; may be empty.")
-@click.option("--reason", default="changed on the command line", help="Kept with the change.")
+@click.option("--reason", help="Kept with the change.")
 @database_options
 def change(
     database: Database,
@@ -96,7 +96,7 @@ def change(
     valid_from: str,
     valid_to: str | None,
     fields: Sequence[str],
-    reason: str,
+    reason: str | None,
 ) -> None:
     """Change details of an entity or a customer."""
     what = BY_WORD[kind].change
@@ -105,7 +105,8 @@ def change(
     nothing = {n: None if n in what.model.may_be_nothing else "" for n, t in said.items() if not t}
     cells = {**said, what.model.key: key, "valid_from": valid_from, "valid_to": valid_to or ""}
     new = read_input(what.model, typed_texts(what.model, cells) | nothing)
-    database.run(lambda connection: what.change(connection, new, author_of(reason)))
+    author = author_of(reason, "changed on the command line")
+    database.run(lambda connection: what.change(connection, new, author))
     click.echo(f"{kind} {key} is changed from {valid_from} on.")
 
 
@@ -117,7 +118,7 @@ def change(
 @click.option(
     "--of", "fields", multiple=True, help="FIELD=VALUE, where the id has several; may be empty."
 )
-@click.option("--reason", default="ended on the command line", help="Kept with it.")
+@click.option("--reason", help="Kept with it.")
 @database_options
 def end(
     database: Database,
@@ -127,7 +128,7 @@ def end(
     valid_from: str,
     valid_to: str | None,
     fields: Sequence[str],
-    reason: str,
+    reason: str | None,
 ) -> None:
     """End what is recorded under an id."""
     if kind.ending is None:
@@ -138,7 +139,8 @@ def end(
         of |= typed_texts(kind.model, said)
     cells = {"valid_from": valid_from} | ({"valid_to": valid_to} if valid_to else {})
     asked = read_input(EndAsk, {"kind": kind.path, "id": key, "of": of, **cells})
-    database.run(lambda connection: end_entered(connection, asked, author_of(reason)))
+    author = author_of(reason, "ended on the command line")
+    database.run(lambda connection: end_entered(connection, asked, author))
     until = f" until {valid_to}" if valid_to else ""
     click.echo(f"{kind.noun} {key} has ended from {valid_from} on{until}.")
 

@@ -36,7 +36,7 @@ def grant() -> None:
 @click.option("--from", "starts_on", help="The first day of which it pays for usage.")
 @click.option("--expires", "expires_on", help="The first day of which it pays for none.")
 @click.option("--order", "order_id", type=int, help="The top-up order that it came of.")
-@click.option("--reason", default="granted on the command line", help="Kept with the grant.")
+@click.option("--reason", help="Kept with the grant.")
 @database_options
 def give(  # one option a field of NewGrant
     database: Database,
@@ -46,7 +46,7 @@ def give(  # one option a field of NewGrant
     meters: Sequence[str],
     models: Sequence[str],
     promotional: bool,
-    reason: str,
+    reason: str | None,
     **said: str | int | None,
 ) -> None:
     """Grant a customer credit under GRANT_ID, as it was paid for or is given."""
@@ -66,7 +66,8 @@ def give(  # one option a field of NewGrant
             "granted_on": day_of(clock.now(), entity.zone).isoformat(),
         }
         named = {"grant_id": grant_id, "customer_id": customer_id}
-        await enter_grant(connection, read_input(NewGrant, usual | named | told), author_of(reason))
+        author = author_of(reason, "granted on the command line")
+        await enter_grant(connection, read_input(NewGrant, usual | named | told), author)
 
     database.run(work)
     click.echo(f"{customer_id} holds the grant {grant_id}. See tokenledger grant balances.")

@@ -70,7 +70,7 @@ def import_(
 @click.argument("entry_id")
 @click.option("--customer", "customer_id", required=True, help="Whose it is.")
 @click.option("--invoice", default="", help="The number of what it pays; by default the oldest.")
-@click.option("--reason", default="matched on the command line", help="Kept with the payment.")
+@click.option("--reason", help="Kept with the payment.")
 @json_option
 @database_options
 def match(
@@ -79,14 +79,13 @@ def match(
     entry_id: str,
     customer_id: str,
     invoice: str,
-    reason: str,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Say whose a bank entry is that waits."""
     owner = read_input(BankEntryOwner, {"customer_id": customer_id, "invoice": invoice})
-    done = database.run(
-        lambda connection: match_by_hand(connection, entry_id, owner, author_of(reason))
-    )
+    author = author_of(reason, "matched on the command line")
+    done = database.run(lambda connection: match_by_hand(connection, entry_id, owner, author))
     if as_json:
         print_json(done)
         return
