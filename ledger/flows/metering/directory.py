@@ -1,5 +1,6 @@
 """Keeps what a process that ingests remembers: slow facts, keys, and who sends ids again."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from ledger.domain.metering.directory import Directory
@@ -31,10 +32,17 @@ class DirectoryCache:
         if self.snapshot is None or self.snapshot.version != version:
             # In this order: a change that is not visible yet leaves a mark that matches nothing.
             changing = await find_directory_changing(connection)
-            # Of one moment: a name that is known and its customer that is not would be no answer.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
+            async with _of_one_moment(connection):
                 read = await read_directory(connection, UNSETTLED if changing else version)
             # Both at once, so that nothing is remembered beside another directory. Not emptied: who
             # still resolves by the directory before goes on filling that one.
             self.snapshot, self.resolved = read, Memory()
         return self.snapshot
+
+
+def _of_one_moment(connection: Connection) -> AbstractAsyncContextManager[object]:
+    """A name that is known and its customer that is not would be no answer. Who tries what it takes
+    back again asks inside a transaction of its own, of which this cannot be part."""
+    if connection.is_in_transaction():
+        return nullcontext()
+    return connection.transaction(isolation="repeatable_read", readonly=True)
