@@ -23,6 +23,6 @@ async def test_archived_events_of_a_line_are_those_of_before(
     assert [event["event_id"] for event in before["items"]] == ["a"]
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     done = await archive(worker, before=tomorrow, today=tomorrow, folder=tmp_path)
-    assert [one.day.rows for one in done.archived] == [2]
+    assert [one.day.rows for one in done.archived if one.day.rows] == [2]
     assert served.get(path, role=role).json() == before
     assert served.get(path, role="beta").status_code == 404
