@@ -20,6 +20,7 @@ _WEIGHTS = {
 }
 PERIOD = {"since": "2023-11-01T00:00:00Z", "until": "2023-12-01T00:00:00Z"}
 NOW = datetime(2023, 12, 2, tzinfo=UTC)
+NIGHT = {"start": "2023-11-01T00:00:00Z", "resolution_minutes": 60}
 # Nothing that one of them has may be seen or named by the other.
 OWN, FOREIGN = ("mill", "gamma"), ("forge", "delta")
 
@@ -52,23 +53,13 @@ def entered(entity: str, customer: str) -> list[tuple[str, dict[str, Any]]]:
                 **{"name": f"{entity} power", "currency": "USD"},
             },
         ),
-        (
-            f"tariffs/{entity}-tariff/prices",
-            {
-                "prices": [
-                    {"start": "2023-11-01T00:00:00Z", "resolution_minutes": 60}
-                    | {"price_per_mwh": "50"}
-                ]
-            },
-        ),
+        (f"tariffs/{entity}-tariff/prices", {"prices": [NIGHT | {"price_per_mwh": "50"}]}),
         ("site-costs", rent | {"standing": {"amount": "1", "per": "hour"}}),
         (
             "grid-factors",
             {
                 **{"facility_id": f"{entity}-site", "kind": "water", "source": "operator"},
-                "factors": [
-                    {"start": "2023-11-01T00:00:00Z", "resolution_minutes": 60, "per_kwh": "1080"}
-                ],
+                "factors": [NIGHT | {"per_kwh": "1080"}],
             },
         ),
         (
