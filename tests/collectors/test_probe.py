@@ -74,7 +74,7 @@ def test_a_disk_that_is_too_small_is_found(tmp_path: Path) -> None:
     assert "lower spool_bytes" in found(tmp_path, spool_bytes=2**60)["spool"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="ROOT MAY WRITE EVERYWHERE: no folder refuses it")
 def test_a_folder_that_cannot_be_written_is_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "spool_dir" in found(tmp_path)["spool"]
