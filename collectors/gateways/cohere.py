@@ -19,16 +19,16 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     billed, used = details(usage, _BILLED), details(usage, _USED)
     counts = billed if any(count(billed, name) is not None for name in _COUNTS) else used
     given = [count(counts, name) for name in _COUNTS]
-    if given == [None, None]:
-        raise GatewayUsageError(f"usage.{_BILLED}: no tokens; ask the server for final usage")
-    # An embedding has no output, and says nothing of it.
+    beside = unread(billed, frozenset(_COUNTS), within=_BILLED)
+    if given == [None, None] and not beside:
+        raise GatewayUsageError(f"usage.{_BILLED}: counts nothing; ask the server for final usage")
+    # An embedding has no output, and reranking is charged by searches: neither says anything of it.
     prompt, answer = (tokens or 0 for tokens in given)
     result = body(
         input_leaves={"uncached": prompt, "cache_read": None, "cache_write": None},
         output_leaves={"visible": answer, "reasoning": None},
         complete=complete,
     )
-    other = unread(usage, _KNOWN) | unread(billed, frozenset(_COUNTS), within=_BILLED)
     cached = count(usage, _CACHED)
-    other |= {_CACHED: cached} if cached else {}
+    other = unread(usage, _KNOWN) | beside | ({_CACHED: cached} if cached else {})
     return {**result, "other": other} if other else result

@@ -213,7 +213,7 @@ def test_a_counter_in_an_object_that_nobody_reads_is_handed_on_by_its_name(gatew
         ("openai", {"type": "duration"}),
         ("ollama", {"done": False}),
         ("ollama", {"eval_count": -1}),
-        ("cohere", {"billed_units": {"search_units": 1}}),
+        ("cohere", {"billed_units": {"search_units": 0}}),
         ("cohere", {"billed_units": 5}),
     ],
 )
@@ -229,6 +229,12 @@ def test_what_was_heard_is_counted_in_its_own_unit() -> None:
     assert GATEWAYS["openai"](heard)["other"] == {"audio.milliseconds": 27_500}
     spoken = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_audio_seconds": 3}
     assert GATEWAYS["openai"](spoken)["other"] == {"audio.seconds": 3}
+
+
+def test_a_reranking_is_charged_by_its_searches() -> None:
+    usage = GATEWAYS["cohere"]({"billed_units": {"search_units": 2}})
+    assert usage["other"] == {"billed_units.search_units": 2}
+    assert (usage["input_total"], usage["output_total"]) == (0, 0)
 
 
 def test_an_answer_of_ollama_that_is_not_done_is_not_final() -> None:
