@@ -22,8 +22,8 @@ from tests.support.database import Database
 EVENTS = 56_000
 CALL_RECORDS = 16
 TARGETS: dict[str, tuple[Callable[[int], Iterator[Batch]], float]] = {
-    "sequenced": (events.sequenced, 0.35),
-    "keyed by ordered ids": (events.ordered, 0.2),
+    "sequenced": (events.sequenced, 0.65),
+    "keyed by ordered ids": (events.ordered, 0.338),
 }
 
 

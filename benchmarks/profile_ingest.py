@@ -16,12 +16,11 @@ from types import FrameType
 
 import asyncpg
 
-from benchmarks import events
+from benchmarks import events, stream
 from benchmarks.broker import Topic, fill, shared_broker
 from benchmarks.harness import FOLDER, Figure
 from benchmarks.scale import scaled
 from benchmarks.server import Bench, bench_server, sql
-from benchmarks.stream import FORMS
 from ledger.settings import Settings
 from ledger.store.queries import OwnConnection
 from ledger.stream.consumer import run_worker
@@ -85,11 +84,11 @@ class Sampler:
 
 
 def run() -> list[Figure]:
-    """Write profile.txt for each form that has a target; measures no figure."""
+    """Write profile.txt for each way to send whole batches of few customers; measures no figure."""
     texts = []
     with bench_server(events.customers()) as bench:
-        for form in FORMS.values():
-            if form.ratio is not None:
+        for form in stream.FORMS.values():
+            if (form.events, form.customers) == (stream.EVENTS, events.CUSTOMERS):
                 topic = fill(shared_broker(), form.make(scaled(EVENTS)))
                 texts.append(_profile(bench, topic, form.name))
     (FOLDER / PROFILE).write_text("\n".join(texts))
