@@ -25,7 +25,7 @@ from ledger.store.metering.check import one_snapshot
 from ledger.store.metering.merging import MergedDay, list_merged_days
 from ledger.store.metering.reading_columns import MOMENTS
 from ledger.store.metering.readings import read_readings, strange_rows
-from ledger.store.metering.retention import ArchivedDay, list_archived
+from ledger.store.metering.retention import EXTRA_TABLE, ArchivedDay, list_archived
 from ledger.store.queries import Connection
 from ledger.store.seal import ARCHIVED, LOWEST, MERGED, SLICE_ROWS, TABLES, Stretch
 
@@ -83,7 +83,7 @@ async def check_seals(
         parts = await store.list_parts(lead)
         archived = {
             (table, day.day.stored_day): day
-            for table in (ROWS, *MOMENTS)
+            for table in (ROWS, EXTRA_TABLE, *MOMENTS)
             for day in await list_archived(lead, table=table)
         }
         tampered = broken_links(seals, parts) + (unlike_head(seals, head) if head else [])
@@ -208,13 +208,15 @@ def _unlike_files(filed: Mapping[TableAndDay, int], archived: Archived) -> list[
 
 
 async def _unlike_kept(connection: Connection, archived: Archived) -> list[Tampering]:
-    """Files of readings that are away or changed, and rows that stayed but are not in them."""
+    """Files of readings and extras that are away or changed, and rows that stayed but are not in
+    them."""
     tampered = []
     for (table, day), file in archived.items():
         if table == ROWS:
             continue
-        pages = read_readings(connection, table, day, size=KEPT_PAGE)
-        kept = [page async for page in pages]
+        # Of extras nothing stays.
+        pages = read_readings(connection, table, day, size=KEPT_PAGE) if table in MOMENTS else None
+        kept = [page async for page in pages] if pages else []
         try:
             strange = await asyncio.to_thread(strange_rows, kept, file)
         except LedgerError as error:

@@ -90,7 +90,7 @@ TABLES: Mapping[str, SealedTable] = {
     "quarantine": _table("quarantine"),
     "quarantine_replay": _table("quarantine_replay"),
     "provider_claim": _table("provider_claim"),
-    "usage_extra": _table("usage_extra"),
+    "usage_extra": SealedTable("usage_extra t", by_day=True, rows="cardinality(t.ordinals)"),
     # What a source is called stays; in which form it comes is said with its first event.
     "source": SealedTable("source t", left_out=("form",)),
     "source_form": _table("source_form"),

@@ -455,17 +455,18 @@ COMMENT ON TABLE extra_delta IS 'Extras of usage_delta, summed as that is; their
 CREATE INDEX ON extra_delta (customer_id, window_start);
 CREATE INDEX ON extra_delta USING brin (batch_seq) WITH (pages_per_range = 16);
 CREATE TABLE usage_extra (
+  stored_day    date NOT NULL,
   batch_seq     bigint NOT NULL,
   meter         text COLLATE "C" NOT NULL CHECK (meter <> ''),
   ordinals      int[] NOT NULL,
   usage_key_ids bigint[] NOT NULL,
   times         timestamptz[] NOT NULL,
   quantities    bigint[] NOT NULL,
-  PRIMARY KEY (batch_seq, meter),
+  PRIMARY KEY (batch_seq, meter, stored_day),
   CHECK (cardinality(ordinals) > 0 AND cardinality(usage_key_ids) = cardinality(ordinals)
          AND cardinality(times) = cardinality(ordinals) AND cardinality(quantities) = cardinality(ordinals))
-);
-COMMENT ON TABLE usage_extra IS 'Extras of facts by their ordinals, with the key, time and sign of each: beside a fact wherever it lies, and found by its place when it is taken back.';
+) PARTITION BY RANGE (stored_day);
+COMMENT ON TABLE usage_extra IS 'Extras of facts by their ordinals, with the key, time and sign of each: found by its place when a fact is taken back, and moved to a file with the facts of its day.';
 
 -- Which meter another is a part of: what it counts is priced as that where no price is for it.
 CREATE FUNCTION part_of(meter text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -561,7 +562,8 @@ DECLARE
                  WHERE c.oid = 'usage_fact'::regclass);
 BEGIN
   PERFORM pg_advisory_xact_lock(lock_class('partitions'), 0);
-  FOREACH parent IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'merged_chunk', 'gpu_reading', 'meter_gap', 'counter_reading'] LOOP
+  FOREACH parent IN ARRAY ARRAY['usage_fact', 'usage_chunk', 'merged_chunk', 'usage_extra', 'gpu_reading', 'meter_gap',
+                               'counter_reading'] LOOP
     FOR n IN 0 .. days - 1 LOOP
       day := first_day + n;
       part := parent || to_char(day, '_YYYYMMDD');

@@ -131,7 +131,42 @@ BEGIN
             found.last_time, found.first_batch_seq, found.last_batch_seq);
 END $$;
 
--- Drops a day whose facts are in a file, and says where; refused where the file was made of other rows.
+-- Measures what a day's facts have of extras, each fact and meter one, while nobody writes into it.
+CREATE FUNCTION close_extras(day date) RETURNS fact_partition
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
+DECLARE
+  part text := 'usage_extra' || to_char(day, '_YYYYMMDD');
+  measured fact_partition;
+BEGIN
+  EXECUTE format('LOCK TABLE %I IN SHARE MODE', part);
+  EXECUTE format('INSERT INTO fact_partition AS p
+                    (table_name, stored_day, rows, first_time, last_time, first_batch_seq, last_batch_seq)
+                  SELECT ''usage_extra'', %L, count(*), min(u.time), max(u.time), min(x.batch_seq), max(x.batch_seq)
+                    FROM %I x CROSS JOIN LATERAL unnest(x.times) AS u(time)
+                  ON CONFLICT (table_name, stored_day) DO UPDATE
+                     SET rows = excluded.rows, first_time = excluded.first_time,
+                         last_time = excluded.last_time, first_batch_seq = excluded.first_batch_seq,
+                         last_batch_seq = excluded.last_batch_seq, closed_at = clock_timestamp()
+                  RETURNING p.*', day, part) INTO measured;
+  RETURN measured;
+END $$;
+
+-- Drops what a day's facts have of extras, which is in a file, in the transaction in which the facts go.
+CREATE FUNCTION drop_archived_extras(day date, file_path text, file_sha256 bytea, file_rows bigint,
+                                     file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  part text := 'usage_extra' || to_char(day, '_YYYYMMDD');
+BEGIN
+  PERFORM set_config('lock_timeout', '2s', true);
+  EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', part);
+  PERFORM name_file(close_extras(day), file_path, file_sha256, file_rows, file_first_batch_seq, file_last_batch_seq);
+  EXECUTE format('ALTER TABLE usage_extra DETACH PARTITION %I', part);
+  EXECUTE format('DROP TABLE %I', part);
+END $$;
+
+-- Drops a day whose facts are in a file, and says where; refused where the file was made of other rows, and where extras
+-- of these facts are in none.
 -- Writers into this day are kept out while it is counted; the parent is locked for an instant only.
 CREATE FUNCTION drop_archived_day(day date, file_path text, file_sha256 bytea, file_rows bigint,
                                   file_first_batch_seq bigint, file_last_batch_seq bigint) RETURNS void
@@ -140,9 +175,20 @@ DECLARE
   part text := 'usage_fact' || to_char(day, '_YYYYMMDD');
   chunks text := 'usage_chunk' || to_char(day, '_YYYYMMDD');
   merged text := 'merged_chunk' || to_char(day, '_YYYYMMDD');
+  extras text := 'usage_extra' || to_char(day, '_YYYYMMDD');
   found fact_partition;
+  unfiled boolean;
 BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
+  IF to_regclass(format('%I', extras)) IS NOT NULL THEN
+    EXECUTE format('LOCK TABLE %I IN SHARE ROW EXCLUSIVE MODE', extras);
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', extras) INTO unfiled;
+    IF unfiled THEN
+      RAISE EXCEPTION 'extras of % are in no file', day USING ERRCODE = 'restrict_violation';
+    END IF;
+    EXECUTE format('ALTER TABLE usage_extra DETACH PARTITION %I', extras);
+    EXECUTE format('DROP TABLE %I', extras);
+  END IF;
   EXECUTE format('LOCK TABLE %I, %I, %I IN SHARE ROW EXCLUSIVE MODE', part, chunks, merged);
   found := close_day(day);
   PERFORM name_file(found, file_path, file_sha256, file_rows, file_first_batch_seq, file_last_batch_seq);
@@ -152,10 +198,12 @@ BEGIN
   EXECUTE format('DROP TABLE %I, %I, %I', part, chunks, merged);
 END $$;
 
-REVOKE ALL ON FUNCTION close_day(date), close_days(date),
+REVOKE ALL ON FUNCTION close_day(date), close_days(date), close_extras(date),
   name_file(fact_partition, text, bytea, bigint, bigint, bigint),
+  drop_archived_extras(date, text, bytea, bigint, bigint, bigint),
   drop_archived_day(date, text, bytea, bigint, bigint, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION close_day(date), close_days(date),
+GRANT EXECUTE ON FUNCTION close_day(date), close_days(date), close_extras(date),
+  drop_archived_extras(date, text, bytea, bigint, bigint, bigint),
   drop_archived_day(date, text, bytea, bigint, bigint, bigint) TO tokenledger_worker;
 -- Where facts lie is no secret to whoever may see the facts; what they say is filtered by what was charged.
 GRANT SELECT ON fact_partition, archived_partition TO tokenledger_worker, tokenledger_api;

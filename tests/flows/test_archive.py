@@ -123,19 +123,24 @@ async def test_a_file_holds_every_column_of_every_fact_exactly(
 async def test_another_program_adds_up_the_files_as_readme_shows(
     worker: Connection, tmp_path: Path
 ) -> None:
-    await fill(worker)
+    gate = await fill(worker)
+    searched = attempt("searched")
+    searched["data"]["usage"]["other"] = {"web_search.requests": 3}
+    await gate.send(keyed(searched))
     sums = await worker.fetch(
         "SELECT date_trunc('day', window_start AT TIME ZONE 'UTC'), sum(requests),"
         " sum(uncached + cache_read + cache_write), sum(visible + reasoning)"
         " FROM usage_delta GROUP BY 1 ORDER BY 1"
     )
-    await moved(worker, tmp_path)
+    await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path)
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (query,) = re.findall(r"```sql\n(SELECT .*?)```", readme, re.DOTALL)
+    whole, beside = re.findall(r"```sql\n(SELECT .*?)```", readme, re.DOTALL)
     with duckdb.connect() as reader:
-        rows = reader.execute(query.replace("DIR", str(tmp_path))).fetchall()
+        rows = reader.execute(whole.replace("DIR", str(tmp_path))).fetchall()
+        extras = reader.execute(beside.replace("DIR", str(tmp_path))).fetchall()
     assert sums
     assert rows == [tuple(row.values()) for row in sums]
+    assert extras == [("searched", "web_search_calls", 3)]
 
 
 async def test_the_manifest_beside_a_file_says_what_is_in_it(

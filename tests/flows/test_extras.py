@@ -1,23 +1,33 @@
 """What few attempts count beside their leaves: read off events, summed, priced, and taken back."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ledger.domain.errors import ConflictError, UnavailableError
+from ledger.domain.metering.fact import Reason
 from ledger.domain.metering.record import Record
 from ledger.flows.books.check_books import check_books
-from ledger.flows.metering.archive import archive
+from ledger.flows.check_seals import check_seals
+from ledger.flows.metering.archive import archive, drop_day, write_archive
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.merge import merge
 from ledger.flows.metering.release import release_suspense
+from ledger.flows.seal import seal
 from ledger.store.connect import draw_cut_off, sum_windows
+from ledger.store.metering.archive_files import scan_archived
+from ledger.store.metering.extras import find_extras_at
+from ledger.store.metering.retention import ArchivedDay, close_day
 from ledger.store.queries import Connection
 from ledger.wire.batch import COLUMNAR
 from ledger.wire.columnar_write import encode_columnar
@@ -205,10 +215,115 @@ async def test_merged_and_archived_facts_keep_their_extras(
     await merge(gate.connection, today=TODAY)
     better = with_extras(correction("c0", of="e0", revision=1), other={"tool.calls": 1})
     await gate.send(keyed(better), now=LATER)
-    await archive(gate.connection, before=BEFORE, today=TODAY, folder=tmp_path)
+    before = await gate.connection.fetch(PLACES)
+    done = await archived(gate, tmp_path)
+    assert [(each.table, each.day.rows) for each in done] == [("usage_fact", 4), ("usage_extra", 4)]
+    keys = [(row["batch_seq"], row["ordinal"]) for row in before]
+    assert await find_extras_at(gate.connection, keys) == {
+        key: {row["meter"]: row["quantity"]} for key, row in zip(keys, before, strict=True)
+    }
+    assert await gate.connection.fetchval("SELECT to_regclass('usage_extra_20260806')") is None
     await gate.send(keyed(correction("c1", of="e1", revision=1)), now=LATER)
     assert await sums(gate.connection) == {("acme", "tool_calls"): 5}
     await agree(gate.connection)
+    assert (await check_seals([gate.connection])).differences == []
+
+
+PLACES = """SELECT x.batch_seq, u.ordinal, x.meter, u.quantity
+              FROM usage_extra x
+             CROSS JOIN LATERAL unnest(x.ordinals, x.quantities) AS u(ordinal, quantity)
+             ORDER BY 1, 2, 3"""
+
+
+async def archived(gate: Gate, folder: Path) -> Sequence[ArchivedDay]:
+    await prepare_storage(gate.connection, now=LATER)
+    done = await archive(gate.connection, before=BEFORE, today=TODAY, folder=folder)
+    return done.archived
+
+
+async def searched(gate: Gate, folder: Path) -> Path:
+    """The file of extras of a day in which somebody searched."""
+    events = [with_extras(attempt(f"e{n}"), other={"web_search.requests": n}) for n in range(4)]
+    await gate.send(keyed(*events))
+    *_, extras = await archived(gate, folder)
+    assert isinstance(extras.path, Path)
+    return extras.path
+
+
+async def test_a_file_holds_each_extra_of_each_fact_as_a_row(gate: Gate, tmp_path: Path) -> None:
+    events = [with_extras(attempt(f"e{n}"), other={"tool.calls": n}) for n in range(3)]
+    await gate.send(keyed(*events, with_extras(attempt("both"), **SAID[3][0])))
+    rows = await gate.connection.fetch(PLACES)
+    _, extras = await archived(gate, tmp_path)
+    assert extras.path == tmp_path / "usage_extra" / "stored_day=2026-08-06" / "part.parquet"
+    found = scan_archived(extras).collect()
+    place = found.select("batch_seq", "ordinal", "meter", "quantity")
+    assert place.rows() == [tuple(row) for row in rows]
+    assert {row["meter"] for row in rows} == {"tool_calls", *SAID[3][1]}
+    manifest = json.loads(extras.path.with_name("manifest.json").read_text())
+    assert (manifest["table"], manifest["rows"]) == ("usage_extra", len(rows))
+    assert list(manifest["columns"]) == found.columns
+    assert found["time"].unique().to_list() == [datetime(2026, 8, 6, 11, 0, 30, tzinfo=UTC)]
+
+
+async def test_a_day_without_extras_leaves_no_file_of_them(gate: Gate, tmp_path: Path) -> None:
+    await gate.send(keyed(attempt("plain")))
+    assert [each.table for each in await archived(gate, tmp_path)] == ["usage_fact"]
+    assert await gate.connection.fetchval("SELECT to_regclass('usage_extra_20260806')") is None
+
+
+async def test_facts_do_not_go_without_their_extras(gate: Gate, tmp_path: Path) -> None:
+    await gate.send(keyed(with_extras(attempt("e1"), other={"tool.calls": 3})))
+    facts = await write_archive(
+        gate.connection, await close_day(gate.connection, BEFORE - timedelta(days=1)), tmp_path
+    )
+    with pytest.raises(ConflictError, match="extras of 2026-08-06 are in no file"):
+        await drop_day(gate.connection, facts)
+    assert await gate.connection.fetchval("SELECT count(*) FROM usage_fact") == 1
+
+
+async def test_check_names_a_file_of_extras_that_changed_or_is_away(
+    gate: Gate, tmp_path: Path
+) -> None:
+    path = await searched(gate, tmp_path)
+    octets = path.read_bytes()
+    pl.read_parquet(path).with_columns(quantity=pl.lit(1)).write_parquet(path)
+    (changed,) = (await check_seals([gate.connection])).differences
+    assert (changed.table, changed.where) == ("usage_extra", "file of 2026-08-06")
+    with pytest.raises(ConflictError, match="SHA-256 differs"):
+        await agree(gate.connection)
+    path.unlink()
+    with pytest.raises(UnavailableError, match="archived extras of 2026-08-06 are not at"):
+        await agree(gate.connection)
+    path.write_bytes(octets)
+    await agree(gate.connection)
+
+
+async def test_a_correction_goes_aside_where_the_file_of_extras_is_away(
+    gate: Gate, tmp_path: Path
+) -> None:
+    path = await searched(gate, tmp_path)
+    path.rename(tmp_path / "elsewhere")
+    fixed = keyed(with_extras(correction("c1", of="e3", revision=1), other={"tool.calls": 1}))
+    (found,) = await gate.send(fixed, now=LATER)
+    assert [item.reason for item in found.items()] == [Reason.TARGET_AWAY]
+    assert await sums(gate.connection) == {("acme", "web_search_calls"): 6}
+
+
+async def test_a_day_whose_extras_are_not_what_was_sealed_stays(
+    gate: Gate, database: Database, tmp_path: Path
+) -> None:
+    await gate.send(keyed(with_extras(attempt("e1"), other={"tool.calls": 3})))
+    await seal(gate.connection)
+    await execute(
+        database.superuser_url,
+        "SET session_replication_role = replica; UPDATE usage_extra SET quantities = ARRAY[4]",
+    )
+    await prepare_storage(gate.connection, now=LATER)
+    done = await archive(gate.connection, before=BEFORE, today=TODAY, folder=tmp_path)
+    assert [(each.table, each.reason) for each in done.kept] == [
+        ("usage_fact", "its facts are not those that were sealed: see `check`")
+    ]
 
 
 METERS_SAID = {

@@ -425,6 +425,7 @@ async def test_an_archived_day_is_vouched_for_by_its_file(
     done = await archive(books.connection, before=BEFORE, today=TODAY, folder=tmp_path)
     assert {(one.table, one.day.stored_day) for one in done.archived} == {
         ("usage_fact", DAY),
+        ("usage_extra", DAY),
         ("gpu_reading", DAY),
         ("counter_reading", DAY),
     }

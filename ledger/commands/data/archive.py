@@ -1,4 +1,4 @@
-"""`tokenledger archive`: move the facts of finished days to files."""
+"""`tokenledger archive`: move facts, extras and readings of finished days to files."""
 
 from datetime import date, datetime, timedelta
 
@@ -28,7 +28,7 @@ from ledger.store.metering.archive_location import location_of
 def archive(
     database: Database, before: datetime | None, days: int | None, location: str, as_json: bool
 ) -> None:
-    """Write facts and readings of old days to Parquet files, check them, and drop them here.
+    """Write facts, extras and readings of old days to checked Parquet files, and drop them here.
 
     Sums, charges and invoices stay in the database, and so does what finds duplicates, and of
     readings the first and last of each meter and day. Reports of single events, corrections and

@@ -4,6 +4,7 @@ Invariant: quantities carry the sign of their fact, so that a sum over them is p
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import polars as pl
 
@@ -11,7 +12,9 @@ from ledger.domain.frames import only
 from ledger.domain.metering.rows import as_time
 from ledger.domain.metering.spread import window_of
 
-EXTRA_COLUMNS = ("batch_seq", "meter", "ordinals", "usage_key_ids", "times", "quantities")
+EXTRA_COLUMNS = (
+    *("stored_day", "batch_seq", "meter", "ordinals", "usage_key_ids", "times", "quantities"),
+)
 EXTRA_DELTA_COLUMNS = (
     *("customer_id", "usage_key_id", "window_start", "batch_seq", "meter", "quantity"),
 )
@@ -27,12 +30,14 @@ def extra_moves(facts: pl.DataFrame, counted: pl.DataFrame | None) -> pl.DataFra
     return signed.sort("meter", "ordinal")
 
 
-def extra_rows(moves: pl.DataFrame, *, batch_seq: int) -> Iterator[Sequence[object]]:
+def extra_rows(
+    moves: pl.DataFrame, *, batch_seq: int, stored_day: date
+) -> Iterator[Sequence[object]]:
     """Rows of usage_extra: of each meter one, with all facts that have it."""
     timed = moves.with_columns(as_time("time"))
     for (meter,), part in timed.group_by("meter", maintain_order=True):
         columns = ("ordinal", "usage_key_id", "time", "quantity")
-        yield batch_seq, meter, *(part[name].to_list() for name in columns)
+        yield stored_day, batch_seq, meter, *(part[name].to_list() for name in columns)
 
 
 def extra_delta_frame(moves: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Moves facts and readings of finished days to files: written, read back, and only then dropped.
 
-A day goes in one transaction, after its file is whole: killed anywhere, the day is in the database
-or in the file that the database names, and running again ends the same.
+A day goes in one transaction, with its extras, after its files are whole: killed anywhere, the day
+is in the database or in the files that the database names, and running again ends the same.
 """
 
 import asyncio
@@ -24,8 +24,10 @@ from ledger.store.cost import cost
 from ledger.store.metering import readings
 from ledger.store.metering.archive_files import day_path, write_day, write_manifest
 from ledger.store.metering.archive_location import Location
+from ledger.store.metering.extras import close_extras, drop_archived_extras, read_extras
 from ledger.store.metering.reading_columns import MOMENTS
 from ledger.store.metering.retention import (
+    EXTRA_TABLE,
     FACT_TABLE,
     ArchivedDay,
     DayOfFacts,
@@ -92,16 +94,24 @@ async def archive(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How days of a table are found, measured, read and dropped; `sealed` are the tables whose rows
-    go with them, and `waits` says why a day must stay."""
+    """How a day of a table is measured, read and dropped."""
 
     name: str
-    sealed: Sequence[str]
-    list_days: Callable[..., Awaitable[list[date]]]
     close: Callable[[Connection, date], Awaitable[DayOfFacts]]
-    waits: Callable[[Connection, DayOfFacts], Awaitable[str | None]]
     read: Callable[..., AsyncIterator[pl.DataFrame]]
     drop: Callable[[Connection, ArchivedDay], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """Which days of a table go, and what goes `beside` them at the same instant; `sealed` are the
+    tables whose rows that are, and `waits` says why a day must stay."""
+
+    table: _Table
+    sealed: Sequence[str]
+    list_days: Callable[..., Awaitable[list[date]]]
+    waits: Callable[[Connection, DayOfFacts], Awaitable[str | None]]
+    beside: Sequence[_Table] = ()
 
 
 async def _facts_wait(connection: Connection, day: DayOfFacts) -> str | None:
@@ -115,34 +125,29 @@ async def _readings_wait(connection: Connection, day: DayOfFacts) -> str | None:
     return "costs of its readings are not allocated yet" if late else None
 
 
-def _of_readings(name: str) -> _Table:
+def _of_readings(name: str) -> _Days:
     def list_days(connection: Connection, *, before: date) -> Awaitable[list[date]]:
         return readings.list_reading_days(connection, name, before=before)
 
-    def close(connection: Connection, day: date) -> Awaitable[DayOfFacts]:
-        return readings.close_readings(connection, name, day)
-
-    return _Table(
+    table = _Table(
         name,
-        [name],
-        list_days,
-        close,
-        _readings_wait,
+        lambda connection, day: readings.close_readings(connection, name, day),
         lambda connection, day, *, size: readings.read_readings(connection, name, day, size=size),
         readings.drop_archived_readings,
     )
+    return _Days(table, [name], list_days, _readings_wait)
 
 
-FACTS = _Table(
-    FACT_TABLE,
-    SEALED_FACTS,
+EXTRAS = _Table(EXTRA_TABLE, close_extras, read_extras, drop_archived_extras)
+FACTS = _Days(
+    _Table(FACT_TABLE, close_day, read_day, drop_archived_day),
+    (*SEALED_FACTS, EXTRA_TABLE),
     list_fact_days,
-    close_day,
     _facts_wait,
-    read_day,
-    drop_archived_day,
+    beside=(EXTRAS,),
 )
-TABLES = {table.name: table for table in (FACTS, *map(_of_readings, MOMENTS))}
+ALL_DAYS = (FACTS, *map(_of_readings, MOMENTS))
+TABLES = {table.name: table for days in ALL_DAYS for table in (days.table, *days.beside)}
 
 
 async def _archive_days(
@@ -152,38 +157,51 @@ async def _archive_days(
     kept: list[KeptDay] = []
     # What is in a file is sealed no more: the seals of its rows vouch for it from then on.
     last = await seal(connection)
-    for table in TABLES.values():
-        known = {each.day.stored_day for each in await list_archived(connection, table=table.name)}
-        for day in await table.list_days(connection, before=before):
+    for days in ALL_DAYS:
+        name = days.table.name
+        known = {each.day.stored_day for each in await list_archived(connection, table=name)}
+        for day in await days.list_days(connection, before=before):
             if day in known:
                 reason = "it was archived before, and more facts came since"
-                kept.append(KeptDay(day, reason, table.name))
+                kept.append(KeptDay(day, reason, name))
                 continue
-            closed = await changing_tables(partial(table.close, connection, day))
-            if table is not FACTS and not closed.rows:
+            closed = await changing_tables(partial(days.table.close, connection, day))
+            if days is not FACTS and not closed.rows:
                 continue
-            waits = await _why_it_stays(connection, table, closed, last)
+            waits = await _why_it_stays(connection, days, closed, last)
             if waits is not None:
-                kept.append(KeptDay(day, waits, table.name))
+                kept.append(KeptDay(day, waits, name))
                 continue
-            written = await write_archive(
-                connection, closed, folder, progress=progress, table=table.name
-            )
-            await drop_day(connection, written)
-            archived.append(written)
+            archived += await _move(connection, days, closed, folder, progress)
     return ArchiveReport(archived, kept)
 
 
+async def _move(
+    connection: Connection, days: _Days, closed: DayOfFacts, folder: Location, progress: Progress
+) -> list[ArchivedDay]:
+    written = [
+        await write_archive(connection, closed, folder, progress=progress, table=days.table.name)
+    ]
+    for table in days.beside:
+        day = await changing_tables(partial(table.close, connection, closed.stored_day))
+        if day.rows:
+            written.append(
+                await write_archive(connection, day, folder, progress=progress, table=table.name)
+            )
+    await drop_day(connection, *written)
+    return written
+
+
 async def _why_it_stays(
-    connection: Connection, table: _Table, day: DayOfFacts, last: Seal | None
+    connection: Connection, days: _Days, day: DayOfFacts, last: Seal | None
 ) -> str | None:
-    waits = await table.waits(connection, day)
+    waits = await days.waits(connection, day)
     if waits is not None:
         return waits
     if (day.last_batch_seq or 0) > (last.until_seq if last else 0):
         return "a batch older than its last ones is still being stored"
-    if await check_sealed_day(connection, day.stored_day, table.sealed):
-        what = "facts" if table is FACTS else "readings"
+    if await check_sealed_day(connection, day.stored_day, days.sealed):
+        what = "facts" if days is FACTS else "readings"
         return f"its {what} are not those that were sealed: see `check`"
     return None
 
@@ -214,13 +232,20 @@ async def write_archive(
     return written
 
 
-async def drop_day(connection: Connection, archived: ArchivedDay) -> None:
-    """Drop a day whose file is whole; ConflictError where the database holds other rows.
+async def drop_day(connection: Connection, archived: ArchivedDay, *beside: ArchivedDay) -> None:
+    """Drop a day whose file is whole, with what lies in files beside it; ConflictError where the
+    database holds other rows.
 
     UnavailableError where there is no moment for it.
     """
+
+    async def drop() -> None:
+        async with connection.transaction():
+            for each in (*beside, archived):
+                await TABLES[each.table].drop(connection, each)
+
     try:
-        await changing_tables(lambda: TABLES[archived.table].drop(connection, archived))
+        await changing_tables(drop)
     except asyncpg.RestrictViolationError as error:
         raise ConflictError(
             f"The file does not hold what the day holds: {error}.", "Archive the day again."

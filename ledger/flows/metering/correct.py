@@ -29,7 +29,7 @@ from ledger.flows.metering.find_facts import (
     find_standing_facts,
 )
 from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
-from ledger.store.metering.extras import find_extras
+from ledger.store.metering.extras import find_extras, find_filed_extras
 from ledger.store.metering.ingest import find_batches, find_event_keys
 from ledger.store.queries import Connection
 
@@ -250,6 +250,8 @@ async def _find_standing(
     connection: Connection, keys: Sequence[FactKey]
 ) -> dict[int, pl.DataFrame]:
     facts = await find_standing_facts(connection, keys)
+    # Asked for here, where a file that is away is a matter of its own correction.
+    await find_filed_extras(connection, facts)
     return {n: facts.filter(pl.col("n") == n) for n in facts["n"]}
 
 

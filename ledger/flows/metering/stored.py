@@ -136,7 +136,7 @@ class Stored:
             table.number(batch_seq)
             await copy_binary(connection, name, table)
         if self.extras is not None:
-            extras = extra_rows(self.extras, batch_seq=batch_seq)
+            extras = extra_rows(self.extras, batch_seq=batch_seq, stored_day=self.stored_day)
             await copy_rows(connection, "usage_extra", EXTRA_COLUMNS, extras)
         counters = rows.counter_rows(self.counters, batch_seq=batch_seq, stored_day=self.stored_day)
         if counters:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.domain.money import MINOR_DIGITS
 from ledger.store.cost.allocations import DayOf
+from ledger.store.metering.extras import sum_filed_extras
 from ledger.store.queries import Connection, load_queries
 
 BOOKS = (
@@ -72,6 +74,8 @@ async def prove(connection: Connection, table: str, *, most: int) -> Proof:
     given: dict[str, object] = {"most": most}
     if table in {"invoice_line", "invoice_tax"}:
         given |= {"currencies": list(MINOR_DIGITS), "digits": list(MINOR_DIGITS.values())}
+    if table == "extra_delta":
+        given |= await _filed_extras(connection)
     rows = await BOOKS[PROOFS[table]].rows(connection, **given)
     first = [
         Disagreement(
@@ -80,6 +84,18 @@ async def prove(connection: Connection, table: str, *, most: int) -> Proof:
         for row in rows
     ]
     return Proof(rows[0]["differing"] if rows else 0, first)
+
+
+async def _filed_extras(connection: Connection) -> dict[str, object]:
+    # Before anything is read, so that what was moved away by then is seen as moved.
+    await BOOKS["lock_extras"].run(connection)
+    sums = await sum_filed_extras(connection)
+    return {
+        "usage_key_ids": sums["usage_key_id"].to_list(),
+        "windows": sums["window_start"].to_list(),
+        "meters": sums["meter"].to_list(),
+        "quantities": [Decimal(quantity) for quantity in sums["quantity"]],
+    }
 
 
 class DayUsage(NamedTuple):

@@ -94,17 +94,25 @@ SELECT concat_ws(' ', w.customer_id, k.model, k.tier, w.meter) AS place, w.day_s
                       AND (p.windows IS NULL OR p.windows @> w.day_start))
  ORDER BY 2, 1 LIMIT :most;
 
+-- name: lock_extras
+-- Keeps days of extras where they are, for who reads their files as well.
+LOCK TABLE usage_extra IN ACCESS SHARE MODE;
+
 -- name: find_wrong_extras
--- Extras of facts against what windows have of them, whose they are, and parts against the meter that they are of: as known
+-- Extras of facts, and what files have of them by window, against what windows have of them, whose they are, and parts against the meter that they are of: as known
 -- at the last cut-off, behind which nothing waits to be summed. Scans of usage_extra and extra_delta, and of usage_delta
 -- where there are any.
 WITH last AS (
   SELECT coalesce(max(batch_seq), -1) AS batch_seq FROM cut_off
 ), counted AS (
-  SELECT u.usage_key_id, date_bin('15 minutes', u.time, timestamptz '2000-01-01 00:00Z') AS window_start, x.meter,
-         sum(u.quantity) AS quantity
-    FROM last l JOIN usage_extra x ON x.batch_seq <= l.batch_seq
-   CROSS JOIN LATERAL unnest(x.usage_key_ids, x.times, x.quantities) AS u(usage_key_id, time, quantity)
+  SELECT e.usage_key_id, e.window_start, e.meter, sum(e.quantity) AS quantity
+    FROM (SELECT u.usage_key_id, date_bin('15 minutes', u.time, timestamptz '2000-01-01 00:00Z') AS window_start, x.meter,
+                 u.quantity::numeric
+            FROM last l JOIN usage_extra x ON x.batch_seq <= l.batch_seq
+           CROSS JOIN LATERAL unnest(x.usage_key_ids, x.times, x.quantities) AS u(usage_key_id, time, quantity)
+          UNION ALL
+          SELECT * FROM unnest(:usage_key_ids::bigint[], :windows::timestamptz[], :meters::text[], :quantities::numeric[])
+         ) AS e(usage_key_id, window_start, meter, quantity)
    GROUP BY 1, 2, 3
 ), stored AS (
   SELECT d.usage_key_id, d.window_start, d.meter, sum(d.quantity) AS quantity,

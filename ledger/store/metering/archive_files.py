@@ -1,5 +1,5 @@
-"""Files of archived facts and readings: Parquet with every column of their table, and a manifest
-beside it.
+"""Files of archived facts, extras and readings: Parquet with all that their table says, and a
+manifest beside it.
 
 A file counts only once it has its final name; what ends in .tmp was never finished.
 """
@@ -21,14 +21,21 @@ import polars as pl
 
 from ledger.domain.errors import ConflictError, UnavailableError
 from ledger.store.metering.archive_location import Location, ObjectPath
-from ledger.store.metering.fact_columns import SCHEMA
+from ledger.store.metering.fact_columns import EXTRA_SCHEMA, SCHEMA
 from ledger.store.metering.reading_columns import SCHEMAS
-from ledger.store.metering.retention import FACT_TABLE, ArchivedDay, DayOfFacts
+from ledger.store.metering.retention import EXTRA_TABLE, FACT_TABLE, ArchivedDay, DayOfFacts
 
 FORMAT = 1
 HASH_BYTES = 1024 * 1024
-ARCHIVED_SCHEMAS: Mapping[str, pl.Schema] = {FACT_TABLE: SCHEMA, **SCHEMAS}
-_NAMES = {FACT_TABLE: "facts", "gpu_reading": "readings", "counter_reading": "counters"}
+ARCHIVED_SCHEMAS: Mapping[str, pl.Schema] = {
+    FACT_TABLE: SCHEMA,
+    EXTRA_TABLE: EXTRA_SCHEMA,
+    **SCHEMAS,
+}
+_NAMES = {
+    **{FACT_TABLE: "facts", EXTRA_TABLE: "extras"},
+    **{"gpu_reading": "readings", "counter_reading": "counters"},
+}
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The columns of usage_fact, each as a frame holds it."""
+"""The columns of usage_fact, each as a frame holds it, and of extras as a file does."""
 
 import polars as pl
 
@@ -18,6 +18,15 @@ SCHEMA = pl.Schema(
         **dict.fromkeys(("uncached", "cache_read", "cache_write"), pl.Int64()),
         **dict.fromkeys(("visible", "reasoning"), pl.Int64()),
         **dict.fromkeys(("event_id", "agent_run_id", "end_user"), pl.String()),
+    }
+)
+# What one fact counts of one meter, a row.
+EXTRA_SCHEMA = pl.Schema(
+    {
+        **{name: SCHEMA[name] for name in ("stored_day", "batch_seq", "ordinal")},
+        "meter": pl.String(),
+        **{name: SCHEMA[name] for name in ("usage_key_id", "time")},
+        "quantity": pl.Int64(),
     }
 )
 # Where a fact is in the stored order.

@@ -133,9 +133,7 @@ def _lending(query: Query, table: str) -> Query:
 
 def strange_rows(kept: Sequence[pl.DataFrame], archived: ArchivedDay) -> int:
     """How many rows that stayed of a day are not among those of its file."""
-    stayed = (
-        pl.concat(kept, how="vertical") if kept else pl.DataFrame(schema=SCHEMAS[archived.table])
-    )
-    stayed = stayed.filter(pl.col("batch_seq") <= archived.day.last_batch_seq)
     filed = scan_archived(archived).collect()
+    stayed = pl.concat(kept, how="vertical") if kept else filed.clear()
+    stayed = stayed.filter(pl.col("batch_seq") <= archived.day.last_batch_seq)
     return stayed.join(filed, on=stayed.columns, how="anti", nulls_equal=True).height

@@ -18,7 +18,7 @@ from ledger.store.metering.fact_columns import SCHEMA
 from ledger.store.queries import Connection, load_queries
 
 RETENTION = load_queries("metering/retention")
-FACT_TABLE = "usage_fact"
+FACT_TABLE, EXTRA_TABLE = "usage_fact", "usage_extra"
 _UNSURE_TIMES = ("started_at", "first_token_at", "ended_at")
 ROW_LAYOUT = {
     **{"lane": INT2, "batch_seq": INT8, "ordinal": INT4, "kind": INT2, "flags": INT4},
