@@ -1,6 +1,6 @@
 """What stages could not do and try again, and when each piece of work last succeeded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,16 +91,16 @@ async def change_parked(  # a place, and what goes and comes there
 
 
 async def end_parked(
-    connection: Connection, *, stage: str, entity_id: str, periods: Mapping[str, Period]
+    connection: Connection, *, stage: str, entity_id: str, periods: Sequence[tuple[str, Period]]
 ) -> None:
-    """Take back all that is parked of these subjects in a period of each."""
+    """Take back all that is parked of these subjects in these periods."""
     await STANDING["end_parked"].run(
         connection,
         stage=stage,
         entity_id=entity_id,
-        subjects=list(periods),
-        since=[period.start for period in periods.values()],
-        until=[period.end for period in periods.values()],
+        subjects=[subject for subject, _ in periods],
+        since=[period.start for _, period in periods],
+        until=[period.end for _, period in periods],
     )
 
 

@@ -19,7 +19,7 @@ DELETE FROM parked p
    AND p.windows IS NOT DISTINCT FROM CASE WHEN d.since IS NOT NULL THEN tstzrange(d.since, d.until) END;
 
 -- name: end_parked
--- What is done of subjects in a period of each; a scan, there are few.
+-- What is done of subjects in some periods; a scan, there are few.
 DELETE FROM parked p
  USING unnest(:subjects::text[], :since::timestamptz[], :until::timestamptz[]) AS d (subject, since, until)
  WHERE p.stage = :stage AND p.entity_id = :entity_id AND p.subject = d.subject

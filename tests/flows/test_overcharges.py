@@ -13,10 +13,22 @@ from ledger.flows.reference.enter import enter_price
 from ledger.flows.reference.parties import change_entity
 from ledger.store.billing.invoice import list_invoices
 from ledger.store.queries import Connection
+from ledger.store.standing import list_parked
 from ledger.wire.changes import EntityChange
 from ledger.wire.inputs import EndAsk, read_input
 from ledger.wire.price_inputs import NewPrice
-from tests.flows.billing import AUTHOR, DECEMBER, JANUARY, NOW, WINDOW, balance_of, subscribed
+from tests.flows.billing import (
+    AUTHOR,
+    DECEMBER,
+    JANUARY,
+    NOVEMBER,
+    NOW,
+    WINDOW,
+    balance_of,
+    registered,
+    subscribed,
+    treated,
+)
 from tests.support.books import Books, Tokens
 
 MILLION = Tokens(uncached=1_000_000)
@@ -98,10 +110,52 @@ async def test_who_was_charged_too_little_pays_it_with_the_next_invoice(
     await agree(worker)
 
 
+async def left(connection: Connection) -> None:
+    """Whose November was invoiced leaves, and no invoice follows."""
+    await invoiced(connection, "5000")
+    said = {"kind": "subscriptions", "id": "sub-acme", "valid_from": "2023-12-01T00:00:00Z"}
+    await end_entered(connection, read_input(EndAsk, said), AUTHOR)
+
+
+async def test_a_parked_note_goes_with_the_overcharge_that_a_correction_takes_away(
+    worker: Connection,
+) -> None:
+    await left(worker)
+    await priced(worker, "5")
+    await registered(worker)
+    (waits,) = (await run(worker)).parked
+    assert (waits.what.subject, waits.what.since) == ("sub-acme", NOVEMBER)
+    await priced(worker, "5000")
+    done = await run(worker)
+    assert (done.issued, done.parked) == (0, ())
+    assert await list_parked(worker, stage="invoice") == []
+
+
+async def test_a_parked_note_is_tried_again_while_it_is_due(worker: Connection) -> None:
+    await left(worker)
+    await priced(worker, "5")
+    await registered(worker)
+    await run(worker)
+    (waits,) = (await run(worker)).parked
+    assert (waits.failures, len(await list_parked(worker, stage="invoice"))) == (2, 1)
+    await treated(worker, "standard")
+    assert (await run(worker)).issued == 1
+    assert await list_parked(worker, stage="invoice") == []
+
+
+async def test_a_parked_invoice_of_another_month_stays(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await registered(worker)
+    await books.usage(WINDOW, MILLION)
+    await run_invoices(worker, RunAsk("factory", WINDOW, NOW, AUTHOR))
+    before = await list_parked(worker, stage="invoice")
+    assert (await run(worker)).issued == 0
+    assert [each.what.subject for each in before] == ["sub-acme"]
+    assert await list_parked(worker, stage="invoice") == before
+
+
 async def test_who_left_gets_a_credit_note_by_the_next_run(worker: Connection) -> None:
-    await invoiced(worker, "5000")
-    left = {"kind": "subscriptions", "id": "sub-acme", "valid_from": "2023-12-01T00:00:00Z"}
-    await end_entered(worker, read_input(EndAsk, left), AUTHOR)
+    await left(worker)
     assert (await run(worker)).issued == 0
     await priced(worker, "5")
     assert (await run(worker)).issued == 1

@@ -147,7 +147,7 @@ async def issue_ready(
         connection,
         stage=PARKED_AS,
         entity_id=first.agreement.entity_id,
-        periods={each.subscription_id: each.period for each in invoices},
+        periods=[(each.subscription_id, each.period) for each in invoices],
     )
     return [
         IssuedInvoice(n, each.number, each.totals.net, each.totals.payable, each.terms.currency)

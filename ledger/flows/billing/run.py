@@ -5,7 +5,7 @@ is parked with the reason and holds up nobody; each run tries what is parked aga
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -43,7 +43,7 @@ from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.flows.side_by_side import side_by_side
 from ledger.store import parties, standing
-from ledger.store.billing.draft import list_subscriptions
+from ledger.store.billing.draft import list_billed_periods, list_subscriptions
 from ledger.store.billing.receivables import lock_receivables
 from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost
@@ -206,7 +206,7 @@ async def _attempt(ask: RunAsk, connection: Connection, names: Names) -> _Outcom
             begin = _begin_of(ask.moment)
             failed = Failed(names[0], begin, begin + DAY, reason_of(error))
             async with connection.transaction():
-                return _Outcome(parked=await _park(run, {}, [failed]))
+                return _Outcome(parked=await _park(run, (), (), [failed]))
     half = len(names) // 2
     came = await _attempt(ask, connection, names[:half])
     came.add(await _attempt(ask, connection, names[half:]))
@@ -237,8 +237,7 @@ async def _issue(run: _Run, names: Names) -> _Outcome:
         held = await find_held_by(connection, entity_id, run.ask.author)
         told = _sort(run, there, held, allow)
         given = _sort(run, back, held, replace(allow, supplementary=True, unpriced=True))
-        periods = {draft.subscription.subscription_id: draft.period for draft in [*back, *there]}
-        parked = await _park(run, periods, [*given.failed, *told.failed])
+        parked = await _park(run, names, [*back, *there], [*given.failed, *told.failed])
         came = _Outcome(not_over=told.not_over, parked=parked)
         for ready in (each.ready for each in (given, told) if each.ready):
             came.issued += await issue_ready(connection, ready, now=now, author=run.ask.author)
@@ -288,9 +287,11 @@ def _check_usual(draft: InvoiceDraft, released: frozenset[str]) -> None:
         )
 
 
-async def _park(run: _Run, periods: Mapping[str, Period], failed: Sequence[Failed]) -> list[Parked]:
+async def _park(
+    run: _Run, names: Names, drafts: Sequence[InvoiceDraft], failed: Sequence[Failed]
+) -> list[Parked]:
     """Keep what failed, counted on from what was parked of it, in place of all that was parked of
-    these periods of subscriptions."""
+    these subscriptions and is drafted anew, or due no more."""
     stage, entity_id, now = PARKED_AS, run.ask.entity_id, run.ask.now
     known = await standing.list_parked(run.connection, stage=stage, entity_id=entity_id)
     come = [
@@ -304,11 +305,22 @@ async def _park(run: _Run, periods: Mapping[str, Period], failed: Sequence[Faile
         for failure in failed
     ]
     if known:
-        await standing.end_parked(run.connection, stage=stage, entity_id=entity_id, periods=periods)
+        billed = await _billed(run, {each.what.subject for each in known}.intersection(names))
+        drafted = [(each.subscription.subscription_id, each.period) for each in drafts]
+        await standing.end_parked(
+            run.connection, stage=stage, entity_id=entity_id, periods=[*drafted, *billed]
+        )
     await standing.change_parked(
         run.connection, stage=stage, entity_id=entity_id, gone=(), come=come, now=now
     )
     return come
+
+
+async def _billed(run: _Run, names: Iterable[str]) -> list[tuple[str, Period]]:
+    """Periods that were billed: what is parked of them was a credit note, which each run drafts
+    anew for as long as it is due."""
+    periods = await list_billed_periods(run.connection, subscription_ids=sorted(names))
+    return [(name, each.period) for name, some in periods.items() for each in some if each.stands]
 
 
 def _result(ask: RunAsk, came: _Outcome) -> InvoiceRun:
