@@ -6,7 +6,7 @@ the hardware cost of an asset is split once, between its deployments and what no
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
@@ -17,44 +17,24 @@ from ledger.domain.apportion import amount_of, apportion, apportion_amount, unit
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window, together
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
 from ledger.domain.cost.cost_line import CostPool, LineRow, MeterWindow, WindowCosts
-from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
+from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.gpu_shares import find_gpu_shares
+from ledger.domain.cost.served import WindowFacts, served_engines
 from ledger.domain.cost.share import Share
 from ledger.domain.cost.shared_use import GpuUser, use_of_gpu, used_together
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
-from ledger.domain.cost.unclaimed import Growth, with_unclaimed
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
-from ledger.domain.energy.gpu_spans import BoardSpans
 from ledger.domain.energy.meter import energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
 from ledger.domain.metering.times import micros
 from ledger.domain.money import ZERO
 from ledger.domain.period import Period, window_of
-
-
-@dataclass(frozen=True, slots=True)
-class WindowFacts:
-    """What happened in one window: attempts that ran, by engine key and entity, where those keys
-    are, every GPU's energy, what engines counted, by instance, and the GPUs whose counters cover
-    CPU and memory beside them too."""
-
-    attempts: pl.DataFrame
-    keys: Mapping[int, EngineKey]
-    gpus: Mapping[str, BoardSpans]
-    counted: Mapping[str, Sequence[Growth]] = field(default_factory=dict)
-    modules: frozenset[str] = frozenset()
-
-
-_SERVED = {
-    "engine_key_id": pl.Int64,
-    **dict.fromkeys(("entity_id", "deployment_id", "instance"), pl.String),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,34 +166,15 @@ def _use_of(
 def _serving(
     factory: Factory, window: Period, facts: WindowFacts, shares: Mapping[str, Decimal]
 ) -> Iterator[Serving]:
-    deployed = valid_at(factory.deployments, window.start)
     assets = {asset.asset_id: asset for asset in valid_at(factory.assets, window.start)}
-    work, parts = claimed(deployed, facts), find_gpu_shares(deployed)
-    for deployment in deployed:
-        if deployment.entity_id == factory.entity.entity_id:
-            scope = _scope(factory, deployment, assets.get(deployment.asset_id), window)
-            engines, ran = deployment.engines(), work.get(deployment.deployment_id)
-            whole = shares.get(scope.name, ZERO)
-            costs = apportion_amount(whole, [engine.gpu_count for engine in engines])
-            for engine, gpu_cost in zip(engines, costs, strict=True):
-                own = ran if len(engines) == 1 else _on(engine, ran)
-                energy = _energy_of(factory, scope, facts, engine, parts.of(engine))
-                yield Serving(scope, engine, energy, _served(engine, own, facts), gpu_cost)
-
-
-def _on(engine: Deployment, claimed: pl.DataFrame | None) -> pl.DataFrame | None:
-    """What ran on the instances of a part of a deployment."""
-    if claimed is None:
-        return None
-    own = claimed.filter(pl.col("instance").is_in(engine.engine_instances))
-    return None if own.is_empty() else own
-
-
-def _served(
-    deployment: Deployment, claimed: pl.DataFrame | None, facts: WindowFacts
-) -> pl.DataFrame | None:
-    grown = [each for name in deployment.engine_instances for each in facts.counted.get(name, ())]
-    return with_unclaimed(claimed, grown, deployment.deployment_id) if grown else claimed
+    parts = find_gpu_shares(valid_at(factory.deployments, window.start))
+    for own in served_engines(factory, window.start, facts):
+        scope = _scope(factory, own.deployment, assets.get(own.deployment.asset_id), window)
+        whole = shares.get(scope.name, ZERO)
+        costs = apportion_amount(whole, [engine.gpu_count for engine in own.engines])
+        for engine, served, gpu_cost in zip(own.engines, own.served, costs, strict=True):
+            energy = _energy_of(factory, scope, facts, engine, parts.of(engine))
+            yield Serving(scope, engine, energy, served, gpu_cost)
 
 
 def terms_of(factory: Factory, asset: AssetTerms) -> Schedule | LeaseTerms:
@@ -260,25 +221,6 @@ def _gpu_costs(
         scopes = [*(d.scope for d in users), asset.scope]
         shares.update(zip(scopes, parts, strict=True))
     return shares
-
-
-def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
-    """The attempts that each deployment served, by its id, with the instance that they ran on."""
-    if facts.attempts.is_empty():
-        return {}
-    serving = ServingDeployments(deployed)
-    keys = facts.attempts.select("engine_key_id", "entity_id").unique()
-    served = [
-        (key, entity_id, worked.deployment_id, facts.keys[key].engine_instance)
-        for key, entity_id in keys.iter_rows()
-        for worked in serving.of(facts.keys[key], entity_id)
-    ]
-    if not served:
-        return {}
-    by_key = pl.DataFrame(served, _SERVED, orient="row")
-    claimed = facts.attempts.join(by_key, on=["engine_key_id", "entity_id"], nulls_equal=True)
-    parts = claimed.partition_by("deployment_id", as_dict=True)
-    return {str(deployment_id): part for (deployment_id,), part in parts.items()}
 
 
 def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period) -> SlotWork:

@@ -8,7 +8,8 @@ from typing import TypeAlias
 from ledger.domain.cost.cost_line import WindowCosts
 from ledger.domain.cost.deployment import ServingDeployments
 from ledger.domain.cost.factory import Factory, GpuHome, valid_at
-from ledger.domain.cost.window_cost import WindowFacts, cost_window
+from ledger.domain.cost.served import WindowFacts
+from ledger.domain.cost.window_cost import cost_window
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW
 from ledger.flows.cost.read_facts import read_facts

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from ledger.domain.cost.factory import Factory
+from ledger.domain.cost.served import WindowFacts
 from ledger.domain.cost.unclaimed import COUNTED, Growth, growth_in
-from ledger.domain.cost.window_cost import WindowFacts
 from ledger.domain.energy.calibration import Calibration
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.energy.even_course import ReadingColumns, even_boards

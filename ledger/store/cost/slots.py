@@ -18,8 +18,8 @@ from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.grown import Grown
 from ledger.domain.cost.phase_time import DECODE, PHASES, PREFILL, PhaseSlot
+from ledger.domain.cost.served import WindowFacts, claimed
 from ledger.domain.cost.slots import steps_between
-from ledger.domain.cost.window_cost import WindowFacts, claimed
 from ledger.domain.energy.calibration import calibrated
 from ledger.domain.energy.counter_course import NEAR
 from ledger.domain.energy.meter import energy_between, spans
