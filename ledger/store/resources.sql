@@ -165,7 +165,7 @@ SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, en
 -- name: list_weight_sets
 -- What each kind of work takes at deployments, in place of what they were declared with.
 SELECT deployment_id, weight_set_id, entity_id, version, source, uncached, cache_read, cache_write, output, context, step,
-       idle_mw_per_gpu, evidence, lower(valid) AS valid_from, upper(valid) AS valid_to,
+       idle_mw_per_gpu, evidence, unread, lower(valid) AS valid_from, upper(valid) AS valid_to,
        ARRAY[deployment_id, sortable(lower(valid))] AS sort_key
   FROM weight_set
  WHERE upper_inf(recorded) AND (:id::text IS NULL OR deployment_id = :id)

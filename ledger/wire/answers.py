@@ -218,8 +218,8 @@ class WeightEvidence(ClosedModel):
 
 
 class WeightSet(Dated):
-    """What each kind of work takes at a deployment, in place of what it was declared with; where it
-    was calibrated, `evidence` says of what and how well."""
+    """What each kind of work takes at a deployment, in place of what it was declared with, and of
+    what `evidence`; `unread` is what becomes of time in which no meter was read."""
 
     deployment_id: str
     weight_set_id: str
@@ -234,6 +234,7 @@ class WeightSet(Dated):
     step: int
     idle_mw_per_gpu: int | None
     evidence: WeightEvidence | None
+    unread: str
 
 
 class IdlePolicy(Dated):

@@ -52,6 +52,19 @@ class WindowMeter(ClosedModel):
     findings: list[str]
 
 
+class WindowEstimate(ClosedModel):
+    """What a GPU is taken to have drawn in so many slots of the quarter hour of which no meter says
+    it, by which weight set, and between what that lies by its evidence."""
+
+    gpu_uuid: str
+    weight_set_id: str
+    version: int
+    slots: int
+    energy_mj: int
+    low_mj: int
+    high_mj: int
+
+
 class EnergyReading(ClosedModel):
     """A reading of a GPU's counter, in the quarter hour or its neighbour on either side."""
 
@@ -165,6 +178,7 @@ class CostEvidence(ClosedModel):
     lines: list[WindowCost]
     pools: list[WindowPool]
     meters: list[WindowMeter]
+    estimates: list[WindowEstimate]
     readings: list[EnergyReading]
     activity: list[EngineActivity]
     deployment: ServingDeployment | None

@@ -45,7 +45,8 @@ class NewWeightSet(DatedInput):
     `context` is of an output token for each 1,000 tokens it looks back on; `step` is of a step of
     the engine, shared by all who write in it. At rest a GPU draws `idle_mw_per_gpu`, where that is
     said, else what the deployment says. What was calibrated comes with its evidence, and what goes
-    by the time of phases may.
+    by the time of phases may. Where it did and says what GPUs draw at rest, `unread` time, of which
+    no meter says anything, is estimated by these weights and what ran, unless it is to be left out.
     """
 
     deployment_id: Identifier
@@ -60,6 +61,7 @@ class NewWeightSet(DatedInput):
     step: Whole = 0
     idle_mw_per_gpu: Whole | None = None
     evidence: CalibrationEvidence | None = None
+    unread: Literal["estimated", "left_out"] = "estimated"
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:

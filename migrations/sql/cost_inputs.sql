@@ -183,6 +183,7 @@ CREATE TABLE weight_set (
   step              int NOT NULL CHECK (step >= 0),
   idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
   evidence          jsonb,
+  unread            text NOT NULL DEFAULT 'estimated' CHECK (unread IN ('estimated', 'left_out')),
   valid             tstzrange NOT NULL CHECK (valid_on_grid(valid)),
   recorded          int8range NOT NULL,
   CHECK (uncached > 0 OR cache_read > 0 OR cache_write > 0 OR output > 0 OR context > 0 OR step > 0),
@@ -191,6 +192,7 @@ CREATE TABLE weight_set (
 );
 COMMENT ON TABLE weight_set IS 'What each kind of work takes at a deployment from when to when, in place of the weights it was declared with, and who says so.';
 COMMENT ON COLUMN weight_set.evidence IS 'Of which slots it was fitted, how well, and between what each weight lies.';
+COMMENT ON COLUMN weight_set.unread IS 'What becomes of time in which no meter was read: estimated by these weights where they were fitted, or left out and named as a gap.';
 COMMENT ON COLUMN weight_set.idle_mw_per_gpu IS 'NULL: as the deployment says.';
 
 CREATE TABLE idle_policy (

@@ -191,7 +191,7 @@ CREATE TABLE meter_day (
   known        int NOT NULL
 );
 COMMENT ON TABLE meter_day IS 'What windows of a GPU come to in a day that is over: the sum of its rows up to a cut-off.';
-COMMENT ON COLUMN meter_day.known IS 'In how many of its windows energy was measured or a reading covers any of it.';
+COMMENT ON COLUMN meter_day.known IS 'In how many of its windows energy was measured, a reading covers any of it, or fitted weights say it.';
 CREATE INDEX ON meter_day (gpu_uuid, day_start);
 CREATE INDEX ON meter_day USING brin (batch_seq);
 

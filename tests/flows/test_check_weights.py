@@ -20,7 +20,9 @@ TERMS = {
 }
 
 
-async def enter_fitted(worker: Connection, *, times: int = 1, version: int = 2) -> None:
+async def enter_fitted(
+    worker: Connection, *, times: int = 1, version: int = 2, **also: Any
+) -> None:
     """So many times the law of the engine, each weight known to 1 %."""
     terms = {name: value * times for name, value in TERMS.items()}
     evidence: dict[str, Any] = {
@@ -35,7 +37,7 @@ async def enter_fitted(worker: Connection, *, times: int = 1, version: int = 2) 
         **{"version": version, "cache_write": terms["uncached"], "source": "calibrated"},
         **{"idle_mw_per_gpu": terms["idle"], "evidence": evidence},
     }
-    await enter_measured(worker, START, replace=version > 2, **said)
+    await enter_measured(worker, START, replace=version > 2, **said | also)
 
 
 async def checked(worker: Connection, now: datetime = LATER) -> tuple[int, list[DriftedWeights]]:

@@ -254,6 +254,9 @@ def _show_energy(traced: CostEvidence) -> None:
     ]
     columns = ("GPU", "noticed", "seconds known", "metered mJ", "estimated mJ")
     print_table("Energy of its meters", columns, meters, numbers=3)
+    if traced.estimates:
+        ends = ("GPU", "weight set", "version", "slots", "mJ", "least mJ", "most mJ")
+        print_table("Estimated where no meter says it", ends, traced.estimates, numbers=5)
     shown = attrgetter(
         *("gpu_uuid", "sampled_at", "source", "method", "quality", "power_mw", "energy_mj")
     )

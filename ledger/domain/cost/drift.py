@@ -3,10 +3,12 @@
 Invariant: weights have drifted where energy lies outside of what their own evidence leaves open.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 
-from ledger.domain.cost.calibration import TERMS, Slot
+from ledger.domain.cost.calibration import CONDITION_MAX, ERROR_MAX, TERMS, Slot
 from ledger.domain.cost.weights import Weights
 
 # Fewer say too little of an hour.
@@ -42,9 +44,38 @@ class FittedSet:
         ]
         return cls(*names, weights.version, value, *ends)
 
+    def says(self, columns: Sequence[int]) -> tuple[int, int, int]:
+        """What work of so many nanojoules of each term at one takes, and between what that lies."""
+        of_value, of_low, of_high = (
+            sum(column * terms[name] for column, name in zip(columns, TERMS, strict=True))
+            for terms in (self.value, self.low, self.high)
+        )
+        return of_value, of_low, of_high
+
 
 def _or(bound: int | None, value: int) -> int:
     return value if bound is None else bound
+
+
+@dataclass(frozen=True, slots=True)
+class FittedInForce:
+    """A fitted set in [valid_from, valid_to); `valid_to` None is open. Whether it `estimates` what
+    no meter says is how whoever entered it wants that told, and whether its evidence is enough."""
+
+    fitted: FittedSet
+    valid_from: datetime
+    valid_to: datetime | None
+    estimates: bool
+
+    def holds(self, since: datetime, until: datetime) -> bool:
+        """Whether it is in force all the while."""
+        ends = self.valid_to is not None and self.valid_to < until
+        return self.valid_from <= since and not ends
+
+
+def identifies(condition: Decimal, error_percents: Iterable[Decimal]) -> bool:
+    """Whether a fit as good as this says what work takes where no meter does."""
+    return condition <= CONDITION_MAX and max(error_percents) <= ERROR_MAX * 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +98,5 @@ def compare_with_weights(slots: Sequence[Slot], fitted: FittedSet) -> WeightChec
     )
     each = [slot.columns() for slot in counted]
     columns = [sum(row[at] for row in each) for at in range(len(TERMS))]
-    said = [
-        sum(columns[at] * terms[name] for at, name in enumerate(TERMS)) // _OF_MILLIJOULES
-        for terms in (fitted.value, fitted.low, fitted.high)
-    ]
+    said = (nanojoules // _OF_MILLIJOULES for nanojoules in fitted.says(columns))
     return WeightCheck(len(slots), sum(slot.energy_mj for slot in slots), *said)

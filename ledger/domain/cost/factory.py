@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from ledger.domain.cost.deployment import Deployment
+from ledger.domain.cost.drift import FittedInForce
 from ledger.domain.energy.calibration import Calibration
 from ledger.domain.entity import LegalEntity
 
@@ -117,6 +118,7 @@ class Factory:
     prices: Sequence[PowerPrice]
     homes: Mapping[str, GpuHome]
     meters: Sequence[EnergyMeter] = ()
+    fitted: Sequence[FittedInForce] = ()
     histories: Mapping[str, Sequence[AssetTerms]] = field(default_factory=dict)
 
     def history_of(self, asset: AssetTerms) -> list[AssetTerms]:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from ledger.domain.apportion import amount_of, units_of
 from ledger.domain.cost.cost_line import CostPool, MeterKey, MeterWindow, PoolKey
+from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.period import DAY, midnight
 
 # The start of the day, the kind of the pool and its currency.
@@ -30,7 +31,8 @@ class MeterSums(NamedTuple):
     @classmethod
     def of(cls, window: MeterWindow) -> "MeterSums":
         """Of one window."""
-        known = window.covered_s > 0 or window.metered_mj > 0
+        told = window.covered_s > 0 or window.metered_mj > 0
+        known = told or BY_WEIGHTS in window.findings
         sums = window.metered_mj, window.estimated_mj, window.covered_s
         return cls(*sums, windows=1, known=int(known))
 

@@ -30,7 +30,7 @@ from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
-from ledger.domain.energy.meter import energy_between, findings
+from ledger.domain.energy.meter import BY_WEIGHTS, energy_between, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
 from ledger.domain.metering.times import micros
 from ledger.domain.money import ZERO
@@ -96,8 +96,8 @@ def cost_window(
         engines = list(of_scope)
         parts = [engine.allocate(engine.weigh(engine.served)) for engine in engines]
         _book(costs, scope, together(parts))
-        for engine in engines if scopes is None else ():
-            _meter(costs, window, facts, engine.deployment.gpu_uuids)
+        for engine in engines:
+            _meter(costs, window, facts, engine.deployment.gpu_uuids, estimated=scopes is not None)
     if scopes is not None:
         return costs
     left = _left_of_gpus(factory, deployed)
@@ -346,18 +346,25 @@ def _row(
 
 
 def _meter(
-    costs: WindowCosts, window: Period, facts: WindowFacts, gpu_uuids: Iterable[str]
+    costs: WindowCosts,
+    window: Period,
+    facts: WindowFacts,
+    gpu_uuids: Iterable[str],
+    *,
+    estimated: bool = False,
 ) -> None:
+    """What meters say of GPUs; `estimated`: of those alone of which anything is by weights."""
     for gpu in gpu_uuids:
         spans = facts.gpus[gpu].within(window) if gpu in facts.gpus else ()
-        if not spans:
+        noticed = findings(spans)
+        if not spans or (estimated and BY_WEIGHTS not in noticed):
             continue
         (energy,) = energy_between(spans, [window.start, window.end])
         costs.meters[gpu, window.start] = MeterWindow(
             energy.metered_mj,
             energy.estimated_mj,
             energy.covered_us // 1_000_000,
-            tuple(findings(spans)),
+            tuple(noticed),
         )
 
 

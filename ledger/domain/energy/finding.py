@@ -21,6 +21,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "readings_disagree": "readings that contradict the others of their GPU; left out",
         "clock_step_in_a_gap": "the host's clock was set far in a gap; what was used is not known",
         "host_paused": "the host stood still while the counter ran on; estimated over that time",
+        "estimated_by_weights": "no meter says it; estimated by fitted weights and what ran",
         "gap": "too long between two readings; estimated",
     }
 )

@@ -42,13 +42,18 @@ CLOCK_LOST = "clock_step_in_a_gap"
 DRIVER_RELOAD = "driver_reload"
 REBOOT = "reboot"
 PAUSED = "host_paused"
+RESET = "counter_reset"
+# No meter says it: what ran does, by fitted weights.
+BY_WEIGHTS = "estimated_by_weights"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
 # Half a second holds steps of any counter; readings come each second, at times a little sooner.
 POWER_CHECK_FROM = timedelta(milliseconds=500)
 # No board that runs draws less than this. A counter that says so counts joules or stands still.
 POWER_FLOOR_MW = 1_000
-_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST})
+_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST, BY_WEIGHTS})
+# What a counter showed before it began again is lost.
+_BEGUN_AGAIN = frozenset({RESET, DRIVER_RELOAD, REBOOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,13 @@ class Span:
 
     @property
     def known(self) -> bool:
-        """Whether its energy is believed; of a suspect span at most a lower bound is known."""
+        """Whether a meter says its energy; of a suspect span at most a lower bound is known."""
         return self.finding not in _UNBELIEVED
+
+    @property
+    def at_least(self) -> bool:
+        """Whether more may have been used than it says."""
+        return not self.known or self.finding in _BEGUN_AGAIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +334,7 @@ def _border(before: Course, after: Course, board: Board) -> Span:
     if abs(last.energy_mj - first.energy_mj * 1_000) * 100 <= last.energy_mj:
         # Millijoules became joules: what the counter shows is not what was used since a reset.
         return _span(last, first, 0, finding=UNIT)
-    energy, finding = (grown, "epoch_changed") if grown >= 0 else (first.energy_mj, "counter_reset")
+    energy, finding = (grown, "epoch_changed") if grown >= 0 else (first.energy_mj, RESET)
     if board.can_draw(energy, last.sampled_at, first.sampled_at):
         return _span(last, first, energy, finding=finding)
     same_life = grown >= 0 and last.stream == first.stream

@@ -79,7 +79,10 @@ async def _allocate_late(
         costs, factory, scopes = await cost_touched(
             connection, context.entity, windows, known, engines
         )
-        return await _append(context, windows, factory, costs, meters=(), scopes=scopes)
+        # Meters say what they did, but for what is estimated by the work that came.
+        return await _append(
+            context, windows, factory, costs, meters=[*costs.meters], scopes=scopes
+        )
 
 
 async def _append(

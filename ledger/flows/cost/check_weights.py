@@ -35,7 +35,8 @@ async def _find(context: StageContext, _: Sequence[Part]) -> Due:
         until=until,
         batch_seq=context.cut_off.batch_seq,
     )
-    by_id = {each.deployment_id: each for each in fitted}
+    whole = (each for each in fitted if each.holds(until - HOUR, until))
+    by_id = {each.fitted.deployment_id: each.fitted for each in whole}
     return Due([("", until - HOUR)] if by_id else [], partial(_check, context, by_id))
 
 

@@ -12,6 +12,7 @@ from ledger.domain.cost.served import WindowFacts
 from ledger.domain.cost.window_cost import cost_window
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW
+from ledger.flows.cost.fill_unread import fill_unread
 from ledger.flows.cost.read_facts import read_facts
 from ledger.store.cost import cost
 from ledger.store.cost.factory import load_factory
@@ -44,7 +45,8 @@ async def cost_windows(
     """What some windows cost, in order, and the factory that they are of; in one snapshot."""
     factory, read = await _load_factory(connection, entity, windows, known)
     gpus = ({*own_gpus(factory)} | factory.beside) & read
-    facts = await read_facts(connection, windows, factory, sorted(gpus), known.batch_seq)
+    read_of = await read_facts(connection, windows, factory, sorted(gpus), known.batch_seq)
+    facts = await fill_unread(connection, factory, read_of, known.batch_seq)
     return _cost(windows, factory, facts), factory
 
 
@@ -82,7 +84,9 @@ async def cost_touched(
         for key in await cost.list_engine_keys(connection)
         if any(d.deployment_id in beside for serving in moments for d in serving.of(key, None))
     ]
-    facts = await read_facts(connection, windows, factory, sorted(gpus), known.batch_seq, near)
+    seq = known.batch_seq
+    read_of = await read_facts(connection, windows, factory, sorted(gpus), seq, near)
+    facts = await fill_unread(connection, factory, read_of, seq, touched)
     return _cost(windows, factory, facts, scopes), factory, scopes
 
 

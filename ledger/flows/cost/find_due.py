@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
 from ledger.domain.cost.unclaimed import COUNTED
 from ledger.domain.period import MICROSECOND
+from ledger.flows.cost.fill_unread import find_newly_settled
 from ledger.flows.stage import StageContext
 from ledger.store.cost import cost
 from ledger.store.energy import meter
@@ -52,6 +53,7 @@ async def find_due(context: StageContext) -> DueWindows:
     if wide:
         read_since = None if changed or last.followed_to is None else last.followed_to
         due |= await _eventful(connection, entity_id, wide, seq, now=now, read_since=read_since)
+    due |= await find_newly_settled(context)
     late = windows_due(worked, within=within, now=now) - due
     return DueWindows(sorted(due | late), await _touched_engines(context, late))
 

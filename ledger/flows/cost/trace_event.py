@@ -12,6 +12,7 @@ from ledger.domain.cost.window_cost import Serving, serving_in
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import EPOCH, MICROSECOND, Period, window_of, window_start, windows
+from ledger.flows.cost.fill_unread import fill_unread
 from ledger.flows.cost.read_facts import read_facts
 from ledger.flows.cost.recall import recall_lines
 from ledger.flows.metering.find_facts import find_standing_facts
@@ -140,7 +141,9 @@ async def find_engines(connection: Connection, line: KeyLine) -> list[Serving]:
     factory = await load_factory(connection, entity, since=window, until=until, batch_seq=seq)
     gpus = [gpu for d in factory.deployments if d.scope == line.scope for gpu in d.gpu_uuids]
     asked = sorted({*gpus, *factory.beside})
-    facts = await read_facts(connection, [window], factory, asked, seq)
+    read_of = await read_facts(connection, [window], factory, asked, seq)
+    named = {d.deployment_id for d in factory.deployments if d.scope == line.scope}
+    facts = await fill_unread(connection, factory, read_of, seq, named)
     every = serving_in(factory, window, facts[window])
     return [each for each in every if each.scope.name == line.scope]
 

@@ -11,9 +11,12 @@ from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
 from ledger.domain.cost.taken import USAGE
+from ledger.domain.cost.unread import GpuEstimate
+from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import WINDOW, Period, window_start
+from ledger.flows.cost.fill_unread import list_estimates
 from ledger.flows.cost.recall import recall_lines
 from ledger.reports.cost.margin import find_entity
 from ledger.store.connect import CutOff
@@ -87,6 +90,7 @@ class CostEvidence:
     uplift: SiteUplift | None
     prices: tuple[PowerPrice, ...]
     asset_history: Sequence[AssetTerms] = ()
+    estimates: Sequence[GpuEstimate] = ()
 
 
 def how_to_trace(scopes: Iterable[str]) -> Iterator[str]:
@@ -161,6 +165,7 @@ async def trace_cost(connection: Connection, asked: AskedCost, *, cut_off: CutOf
         uplift=uplifts[0] if uplifts else None,
         prices=tuple(_prices(factory, site, since, until)),
         asset_history=factory.history_of(served.asset) if served.asset else (),
+        estimates=await _estimates(connection, factory, served.deployment, meters, known),
     )
 
 
@@ -214,6 +219,20 @@ def _served(factory: Factory, scope: str, moment: datetime) -> ServedBy:
     return ServedBy(None, assets.get(name), [])
 
 
+async def _estimates(
+    connection: Connection,
+    factory: Factory,
+    deployment: Deployment | None,
+    meters: Sequence[meter.GpuWindow],
+    batch_seq: int,
+) -> Sequence[GpuEstimate]:
+    if deployment is None or not any(BY_WEIGHTS in each.findings for each in meters):
+        return ()
+    window = meters[0].window_start
+    async with connection.transaction(isolation="repeatable_read"):
+        return await list_estimates(connection, factory, deployment, window, batch_seq)
+
+
 def _prices(
     factory: Factory, site: str | None, since: datetime, until: datetime
 ) -> Sequence[PowerPrice]:
@@ -256,6 +275,7 @@ def to_json(traced: CostEvidence) -> dict[str, Any]:
             for pool in traced.pools
         ],
         "meters": [_meter_json(each) for each in traced.meters],
+        "estimates": [each._asdict() for each in traced.estimates],
         "readings": traced.readings,
         "activity": [_work_json(each) for each in traced.activity],
         "deployment": traced.deployment,

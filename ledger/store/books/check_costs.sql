@@ -97,7 +97,8 @@ WITH latest AS (
     FROM meter_day d GROUP BY 1, 2
 ), due AS (
   SELECT t.gpu_uuid, t.day_start, sum(m.metered_mj) AS metered_mj, sum(m.estimated_mj) AS estimated_mj,
-         sum(m.covered_s) AS covered_s, count(*) AS windows, count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0) AS known
+         sum(m.covered_s) AS covered_s, count(*) AS windows,
+         count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0 OR 'estimated_by_weights' = ANY(m.findings)) AS known
     FROM told t JOIN latest m ON m.gpu_uuid = t.gpu_uuid AND date_trunc('day', m.window_start, 'UTC') = t.day_start
    GROUP BY 1, 2
 )

@@ -109,6 +109,32 @@ async def add_stage_run(
     )
 
 
+async def find_received_at(connection: Connection, *, batch_seq: int) -> datetime | None:
+    """When the last batch of events known at a cut-off was received; None before any."""
+    received_at: datetime | None = await COST["find_received_at"].value(
+        connection, batch_seq=batch_seq
+    )
+    return received_at
+
+
+async def find_unread_windows(
+    connection: Connection,
+    *,
+    deployment_ids: Collection[str],
+    windows: Sequence[datetime],
+    batch_seq: int,
+) -> set[datetime]:
+    """Those of some windows, as they are allocated, in which a GPU of some deployments was not read
+    all along, or its counter began again."""
+    rows = await COST["find_unread_windows"].rows(
+        connection,
+        deployment_ids=sorted(deployment_ids),
+        windows=list(windows),
+        batch_seq=batch_seq,
+    )
+    return {row["window_start"] for row in rows}
+
+
 async def find_asset_histories(
     connection: Connection, *, entity_id: str, until: datetime, batch_seq: int
 ) -> dict[str, list[AssetTerms]]:

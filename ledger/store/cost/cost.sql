@@ -26,6 +26,25 @@ SELECT c.batch_seq, s.followed_to FROM stage_run s JOIN cut_off c USING (cut_off
  WHERE s.stage = :stage AND s.entity_id = :entity_id
  ORDER BY s.run_id DESC LIMIT 1;
 
+-- name: find_received_at
+-- When the last batch of events known at a cut-off was received. Index: receipt's primary key.
+SELECT r.received_at FROM receipt r WHERE r.batch_seq <= :batch_seq
+ ORDER BY r.batch_seq DESC, r.ordinal_from DESC LIMIT 1;
+
+-- name: find_unread_windows
+-- Windows in which a GPU of some deployments, known at the cut-off, was not read all along as they are allocated.
+-- Index: meter_window's primary key.
+SELECT DISTINCT w.window_start
+  FROM unnest(:windows::timestamptz[]) AS w(window_start)
+  JOIN deployment d ON d.deployment_id = ANY(:deployment_ids::text[]) AND d.recorded @> :batch_seq::bigint
+                   AND d.valid @> w.window_start
+ CROSS JOIN LATERAL unnest(d.gpu_uuids) AS g(gpu_uuid)
+  LEFT JOIN LATERAL (SELECT m.covered_s, m.findings FROM meters_at(as_it_stands()) m
+                      WHERE m.gpu_uuid = g.gpu_uuid AND m.window_start = w.window_start OFFSET 0) m ON true
+ WHERE m.covered_s IS NULL OR m.covered_s < 900
+    OR m.findings && ARRAY['counter_reset', 'driver_reload', 'reboot']
+ ORDER BY w.window_start;
+
 -- name: add_stage_run
 -- How far the stage has come now.
 INSERT INTO stage_run (stage, entity_id, cut_off_id, followed_to, windows, rows)

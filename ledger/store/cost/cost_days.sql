@@ -27,7 +27,7 @@ SELECT DISTINCT m.gpu_uuid, m.day_start FROM meter_day m
 -- What windows of GPUs come to as they stand, each in one day of UTC. Index: meter_window's primary key.
 SELECT d.gpu_uuid, d.day_start, sum(m.metered_mj) AS metered_mj, sum(m.estimated_mj) AS estimated_mj,
        sum(m.covered_s) AS covered_s, count(*) AS windows,
-       count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0) AS known
+       count(*) FILTER (WHERE m.covered_s > 0 OR m.metered_mj > 0 OR 'estimated_by_weights' = ANY(m.findings)) AS known
   FROM unnest(:gpu_uuids::text[], :days::timestamptz[]) AS d(gpu_uuid, day_start)
  CROSS JOIN LATERAL (SELECT w.* FROM meters_at(as_it_stands()) w
                       WHERE w.gpu_uuid = d.gpu_uuid AND w.window_start >= d.day_start

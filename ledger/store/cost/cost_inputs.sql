@@ -161,7 +161,7 @@ RETURNING deployment_row_id;
 -- name: find_open_weight_sets
 -- Weight sets of a deployment that overlap; the exclusion constraint's index.
 SELECT weight_set_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to, weight_set_id, deployment_id,
-       entity_id, version, source, uncached, cache_read, cache_write, output, context, step, idle_mw_per_gpu, evidence
+       entity_id, version, source, uncached, cache_read, cache_write, output, context, step, idle_mw_per_gpu, evidence, unread
   FROM weight_set
  WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to) AND upper_inf(recorded)
  ORDER BY valid FOR UPDATE;
@@ -172,18 +172,18 @@ WITH closed AS (
   UPDATE weight_set SET recorded = int8range(lower(recorded), :batch_seq)
    WHERE weight_set_row_id = ANY(:row_ids::bigint[]) RETURNING *)
 INSERT INTO weight_set (weight_set_id, deployment_id, entity_id, version, source, uncached, cache_read, cache_write,
-                        output, context, step, idle_mw_per_gpu, evidence, valid, recorded)
+                        output, context, step, idle_mw_per_gpu, evidence, unread, valid, recorded)
 SELECT c.weight_set_id, c.deployment_id, c.entity_id, c.version, c.source, c.uncached, c.cache_read, c.cache_write,
-       c.output, c.context, c.step, c.idle_mw_per_gpu, c.evidence, part, int8range(:batch_seq, NULL)
+       c.output, c.context, c.step, c.idle_mw_per_gpu, c.evidence, c.unread, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part;
 
 -- name: insert_weight_set
 -- What each kind of work takes; returns its row.
 INSERT INTO weight_set (weight_set_id, deployment_id, entity_id, version, source, uncached, cache_read, cache_write,
-                        output, context, step, idle_mw_per_gpu, evidence, valid, recorded)
+                        output, context, step, idle_mw_per_gpu, evidence, unread, valid, recorded)
 VALUES (:weight_set_id, :deployment_id, :entity_id, :version, :source, :uncached, :cache_read, :cache_write,
-        :output, :context, :step, :idle_mw_per_gpu, :evidence, tstzrange(:valid_from, :valid_to),
+        :output, :context, :step, :idle_mw_per_gpu, :evidence, :unread, tstzrange(:valid_from, :valid_to),
         int8range(:batch_seq, NULL))
 RETURNING weight_set_row_id;
 

@@ -5,6 +5,7 @@ from typing import Unpack
 from ledger.domain.cost.factory import Factory
 from ledger.domain.entity import LegalEntity
 from ledger.store.cost import cost
+from ledger.store.cost.weight_checks import find_fitted_sets
 from ledger.store.queries import Connection
 from ledger.store.within import Within
 
@@ -33,5 +34,6 @@ async def load_factory(
         uplifts=await cost.find_pues(connection, facility_ids=sites, **within),
         prices=await cost.find_tariff_prices(connection, facility_ids=sites, **within),
         meters=await cost.find_energy_meters(connection, facility_ids=sites, **within),
+        fitted=await find_fitted_sets(connection, entity_id=entity.entity_id, **within),
         homes=await cost.find_gpu_homes(connection, batch_seq=within["batch_seq"]),
     )

@@ -154,7 +154,7 @@ SELECT s.gpu_uuid, s.entity_id, s.deployment_ids, sum(s.metered_mj) AS metered_m
 
 -- name: find_metered_spans
 -- Merged periods in which a GPU's energy is known, metered or estimated, inside [since, until): the lower bound that a
--- suspect counter proves is no knowledge of the time it stands for. Days of UTC known all through are read as such.
+-- suspect counter proves is no knowledge of the time it stands for, what fitted weights say is. Days of UTC known all through are read as such.
 -- Index: meter_day (gpu_uuid, day_start), meter_window's primary key.
 WITH through AS MATERIALIZED (
   SELECT d.gpu_uuid, tstzrange(d.day_start, d.day_start + interval '24 hours') AS span FROM meter_day d
@@ -173,7 +173,7 @@ WITH through AS MATERIALIZED (
    CROSS JOIN LATERAL (SELECT m.* FROM meters_at(:batch_seq) m
                         WHERE m.gpu_uuid = g.gpu_uuid AND m.window_start >= lower(rest.period)
                           AND m.window_start < upper(rest.period) OFFSET 0) w
-   WHERE w.covered_s > 0 OR w.metered_mj > 0
+   WHERE w.covered_s > 0 OR w.metered_mj > 0 OR 'estimated_by_weights' = ANY(w.findings)
 ), merged AS (
   SELECT k.gpu_uuid, unnest(range_agg(k.span)) AS span FROM known k GROUP BY k.gpu_uuid
 )

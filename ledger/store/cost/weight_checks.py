@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from ledger.domain.cost.drift import FittedSet, WeightCheck
+from ledger.domain.cost.drift import FittedInForce, FittedSet, WeightCheck, identifies
 from ledger.domain.cost.weights import Weights
 from ledger.domain.period import Period
 from ledger.store.connect import CutOff, draw_batch_seq
 from ledger.store.copying import copy_rows
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import Within
+
+if TYPE_CHECKING:
+    import asyncpg
 
 CHECKS = load_queries("cost/weight_checks")
 COLUMNS = (
@@ -39,21 +42,25 @@ class DriftedWeights:
 
 async def find_fitted_sets(
     connection: Connection, *, entity_id: str, **within: Unpack[Within]
-) -> list[FittedSet]:
-    """Fitted sets in force all the while, one of a deployment."""
+) -> list[FittedInForce]:
+    """Fitted sets in force somewhere in [since, until), by deployment and time."""
     rows = await CHECKS["find_fitted_sets"].rows(connection, entity_id=entity_id, **within)
-    return [
-        FittedSet.of(
-            (row["deployment_id"], row["weight_set_id"]),
-            Weights(
-                *(row["version"], row["uncached"], row["cache_read"], row["cache_write"]),
-                *(row["output"], row["context"], row["step"]),
-            ),
-            row["idle_mw_per_gpu"],
-            {"low": row["low"], "high": row["high"]},
-        )
-        for row in rows
-    ]
+    return [_in_force(row) for row in rows]
+
+
+def _in_force(row: "asyncpg.Record") -> FittedInForce:
+    fitted = FittedSet.of(
+        (row["deployment_id"], row["weight_set_id"]),
+        Weights(
+            *(row["version"], row["uncached"], row["cache_read"], row["cache_write"]),
+            *(row["output"], row["context"], row["step"]),
+        ),
+        row["idle_mw_per_gpu"],
+        {"low": row["low"], "high": row["high"]},
+    )
+    errors = row["fit_error_percent"], row["holdout_error_percent"]
+    enough = row["unread"] == "estimated" and identifies(row["condition"], errors)
+    return FittedInForce(fitted, row["valid_from"], row["valid_to"], enough)
 
 
 async def append_checks(

@@ -1,13 +1,17 @@
 -- name: find_fitted_sets
--- Weight sets of an entity with evidence that are in force all of [since, until), known at the cut-off; a scan, the table
--- is small.
+-- Weight sets of an entity with evidence that are in force somewhere in [since, until), known at the cut-off; a scan, the
+-- table is small.
 SELECT w.deployment_id, w.weight_set_id, w.version, w.uncached, w.cache_read, w.cache_write, w.output, w.context, w.step,
-       w.idle_mw_per_gpu, w.evidence -> 'low' AS low, w.evidence -> 'high' AS high
+       w.idle_mw_per_gpu, w.evidence -> 'low' AS low, w.evidence -> 'high' AS high, w.unread,
+       (w.evidence ->> 'condition')::numeric AS condition,
+       (w.evidence ->> 'fit_error_percent')::numeric AS fit_error_percent,
+       (w.evidence ->> 'holdout_error_percent')::numeric AS holdout_error_percent,
+       lower(w.valid) AS valid_from, upper(w.valid) AS valid_to
   FROM weight_set w
  WHERE w.entity_id = :entity_id AND w.evidence IS NOT NULL AND w.idle_mw_per_gpu IS NOT NULL
    AND w.recorded @> :batch_seq::bigint
-   AND w.valid @> tstzrange(:since, :until)
- ORDER BY w.deployment_id;
+   AND w.valid && tstzrange(:since, :until)
+ ORDER BY w.deployment_id, valid_from;
 
 -- name: list_drifted
 -- The last check of each weight set in force now, where energy was outside of what the set says.
