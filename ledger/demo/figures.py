@@ -19,6 +19,7 @@ from ledger.store.queries import Connection
 from ledger.wire.units import MJ_PER_KWH
 
 CENT = Decimal("0.01")
+MILLI = Decimal("0.001")
 MICRO = Decimal("0.000001")
 REPORTED_BY = ("tier", "customer", "agent")
 
@@ -112,10 +113,10 @@ def cents(amount: Decimal) -> str:
     return plain(amount.quantize(CENT, ROUND_HALF_UP, ROUNDING))
 
 
-def kwh(energy_mj: int) -> str:
-    """Energy as text with six decimals of a kilowatt-hour."""
+def kwh(energy_mj: int, unit: Decimal = MICRO) -> str:
+    """Energy as text, to a millionth of a kilowatt-hour or another `unit`."""
     value = ROUNDING.divide(Decimal(energy_mj), Decimal(MJ_PER_KWH))
-    return plain(value.quantize(MICRO, ROUND_HALF_UP, ROUNDING))
+    return plain(value.quantize(unit, ROUND_HALF_UP, ROUNDING))
 
 
 def _own_fleet(fleet: Books) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.demo import published_day
-from ledger.demo.figures import FATES, Books, cents, kwh
+from ledger.demo.figures import FATES, MILLI, Books, cents, kwh
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
 from ledger.reports.cost.margin import MarginReport
@@ -122,7 +122,7 @@ def _cells(row: MarginRow, name: str, currency: str) -> tuple[str, ...]:
     return (
         name,
         f"{row.input_tokens + row.output:,}",
-        kwh(row.energy_mj)[:-3],
+        kwh(row.energy_mj, MILLI),
         _joules(row),
         cents(row.electricity),
         cents(row.gpu_cost),

@@ -36,7 +36,7 @@ export function agentsTable({ agents, currency }) {
     { name: "of all cost", n: true, of: (row) => share(row.cost_pct), raw: (row) => row.cost_pct },
     { name: "runs", n: true, of: (row) => group(row.runs), raw: (row) => row.runs },
     { name: "running", n: true, of: (row) => group(row.running), raw: (row) => row.running },
-    { name: "longest", n: true, of: (row) => lasted(row.longest_s), raw: (row) => row.longest_s }];
+    { name: "longest", n: true, of: (row) => (row.runs ? lasted(row.longest_s) : "–"), raw: (row) => (row.runs ? row.longest_s : null) }];
   return table("agents", columns, named, "No agent was named in this month.");
 }
 

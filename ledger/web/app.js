@@ -89,22 +89,23 @@ let round = 0;
 async function show() {
   const mine = ++round;
   const asked = period();
-  $("as-of").textContent = asked
-    ? `Days of ${asked.zone}. As of ${new Date().toLocaleTimeString()}, and again every minute.`
-    : "There is no usage yet: send events to POST /v1/events.";
+  const begun = new Date().toLocaleTimeString();
+  $("as-of").textContent = asked ? "Reading the books …" : "There is no usage yet: send events to POST /v1/events.";
   if (!asked && role === "customer") return;
   const open = asked && role === "house" ? pageOf(location.hash) : null;
   const parts = role === "customer" ? ofCustomer(asked) : open ? ofAgent(asked, open) : ofHouse(asked);
   await Promise.all(parts.map((part) => section($("sections"), ...part, () => mine === round)));
+  if (asked && mine === round) $("as-of").textContent = `Days of ${asked.zone}. As of ${begun}, and again every minute.`;
 }
 
 const within = ({ entity, since, until }, more = {}) => query({ entity, since, until, ...more });
 
 function ofHouse(asked) {
+  const margin = asked && marginOf(asked);
   const drawn = asked ? [
-    ["figures", "Key figures", () => figures(asked)],
+    ["figures", "Key figures", () => figures(asked, margin)],
     ["days", "Revenue and cost by day", () => days(asked)],
-    ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked)],
+    ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked, margin)],
     ["extras", "Counted beside tokens", () => extras(asked)],
     ["agents", "Agents", async () => agentsTable(await call(`/v1/agents?${within(asked)}`))],
   ] : [];
@@ -148,9 +149,9 @@ async function marginOf(asked) {
   }
 }
 
-async function figures(asked) {
+async function figures(asked, margin) {
   const [{ report, missing }, { items }] = await Promise.all([
-    marginOf(asked), every(`/v1/charges?${within(asked, { by: "," })}`)]);
+    margin, every(`/v1/charges?${within(asked, { by: "," })}`)]);
   const boxes = items.filter((row) => row.currency).map((row) => figure("Revenue", cents(row.amount), row.currency));
   const waiting = items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
   if (waiting) boxes.push(figure("Waits for a price", group(waiting), "units"));
@@ -159,7 +160,8 @@ async function figures(asked) {
     boxes.push(
       figure("Cost, idle included", cents(total.cost), currency), figure("Idle cost", cents(report.idle_cost), currency),
       figure("Gross margin before idle", percent(total.gross_margin_before_idle_pct)),
-      figure("after idle", percent(total.gross_margin_pct)), figure("Energy", kwh(report.energy_mj), "kWh"));
+      figure("Gross margin after idle", percent(total.gross_margin_pct)));
+    if (report.energy_mj) boxes.push(figure("Energy", kwh(report.energy_mj), "kWh"));
   }
   const nodes = [make("div", { className: "figures" }, ...boxes)];
   if (!boxes.length) nodes[0] = make("p", { className: "empty", textContent: "Nothing was charged in this month." });
@@ -186,17 +188,17 @@ const folded = (nodes) => make("details", {}, make("summary", { textContent: "as
 
 const tokens = (row) => (row.input_tokens === null || row.output_tokens === null ? null : row.input_tokens + row.output_tokens);
 
-async function groups(asked) {
+async function groups(asked, margin) {
   const by = $("by").value;
-  const { report } = await marginOf(asked);
+  const { report } = await margin;
   if (!report) return chargesBy(asked, by);
   const unit = report.currency;
   const money = (name, field) => ({ name: `${name} ${unit}`, n: true, of: (row) => cents(row[field]), raw: (row) => row[field] });
   const columns = [{ name: by, of: (row) => (row.total ? "total" : row[by] || "–"), raw: (row) => row[by] },
     { name: "tokens", n: true, of: (row) => (tokens(row) === null ? "unknown" : group(tokens(row))), raw: (row) => tokens(row) ?? "unknown" },
     { name: "kWh", n: true, of: (row) => kwh(row.energy_mj) }, money("electricity", "electricity"), money("GPU", "gpu_cost"), money("idle", "idle_share"), money("site", "site_share"), money("revenue", "revenue"),
-    { name: "before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
-    { name: "after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];
+    { name: "margin before idle", n: true, of: (row) => percent(row.gross_margin_before_idle_pct), raw: (row) => row.gross_margin_before_idle_pct },
+    { name: "margin after idle", n: true, of: (row) => percent(row.gross_margin_pct), raw: (row) => row.gross_margin_pct }];
   const rows = report.items.length ? [...report.items, { ...report.total, total: true }] : [];
   const note = rows.length ? [make("p", { className: "dim", textContent: `After idle: ${report.idle_policy}.` })] : [];
   return [...table(`margin-by-${by}`, columns, rows, "No usage in this month."), ...note];
@@ -241,7 +243,7 @@ async function spendByDay(asked, open = null) {
   if (!currencies.length) return [make("p", { className: "empty", textContent: "Nothing was charged in this month." })];
   return currencies.map((currency) => {
     const rows = items.filter((row) => row.currency === currency).map((row) => ({ ...row, hour: row.day, day: dayIn(asked.zone, row.day) }));
-    return chart(asked, currency, rows, [{ name: "spend", of: (row) => row.amount, colour: "--accent" }]);
+    return chart(asked, currency, rows, [{ name: open ? "revenue" : "spend", of: (row) => row.amount, colour: "--accent" }]);
   });
 }
 
@@ -257,7 +259,7 @@ async function usageBy(asked, by, name) {
   const label = (row) => (by === "day" ? dayIn(asked.zone, row.day) : row[by] || "–");
   const count = (title, of) => ({ name: title, n: true, of: (row) => (of(row) === null ? "unknown" : group(of(row))), raw: (row) => of(row) ?? "unknown" });
   const columns = [{ name: name.replace("_", " "), of: label }, count("requests", (row) => row.requests), count("input", (row) => row.input_tokens),
-    count("cached", (row) => row.cache_read), count("output", (row) => row.output_tokens), { name: "not final", of: marks }, { name: "spend", n: true, of: amounts }];
+    count("cached", (row) => row.cache_read), count("output", (row) => row.output_tokens), { name: "not final", of: marks, filed: !items.some(marks) }, { name: "spend", n: true, of: amounts }];
   return table(`usage-by-${by}`, columns, items, "No usage in this month.");
 }
 
@@ -266,7 +268,7 @@ async function extras(asked, open = null) {
   const { items } = await every(`/v1/extras?${within(asked, { by: open ? "customer,agent" : "," })}`);
   const rows = items.filter((row) => !open || (row.customer === open.customer && row.agent === open.agent));
   const columns = [{ name: "meter", of: (row) => row.meter }, { name: "count", n: true, of: (row) => group(row.quantity), raw: (row) => row.quantity }];
-  return table("extras", columns, rows, "Nothing beside tokens in this month.");
+  return rows.length ? table("extras", columns, rows) : null;
 }
 
 async function invoices(entity) {

@@ -18,13 +18,23 @@ def test_every_command_of_the_table_can_be_called(name: str) -> None:
     assert isinstance(found, click.Command)
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0, result.output
+    # What a command of a group does is never cut off.
+    assert "..." not in result.output.partition("Commands:")[2]
 
 
 def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
     folder = Path(str(import_module("ledger.commands").__path__[0]))
     named = {target.partition(":")[0] for target, _ in COMMANDS.values()}
     shared = {
-        *("failures", "files", "options", "data.imports", "data.import_fx", "data.import_tariff"),
+        *(
+            "failures",
+            "files",
+            "groups",
+            "options",
+            "data.imports",
+            "data.import_fx",
+            "data.import_tariff",
+        ),
         *("data.import_urdb", "data.urdb_file", "data.import_prices", "data.price_table_file"),
         *("data.presets.aider", "data.presets.mooncake", "data.presets.preset"),
         *("data.provider_costs", "data.import_grid", "data.series_options", "run.invoice_run"),

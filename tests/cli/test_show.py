@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ledger.api.answer import encode
-from ledger.commands.data.show import cell, print_json
+from ledger.commands.data.show import cell, print_json, print_table
 
 
 def test_both_print_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +28,8 @@ def test_a_float_is_not_printed() -> None:
     with pytest.raises(TypeError, match="float"):
         print_json({"price": 0.1})
     assert cell(Decimal("-0.00")) == "0.00"
+
+
+def test_a_table_of_nothing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("Customers", ("customer_id", "name"), [])
+    assert capsys.readouterr() == ("Customers: none.\n", "")

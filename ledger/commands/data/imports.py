@@ -9,6 +9,7 @@ import click
 
 from ledger.commands.data.rows import InputRow, check_columns, read_rows
 from ledger.commands.data.show import counted, json_option, print_json, progress
+from ledger.commands.groups import group
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import InvalidInputError
@@ -21,7 +22,7 @@ from ledger.wire.errors import InputError
 PROBLEMS_SHOWN = 5
 
 
-@click.group("import")
+@group("import")
 def import_() -> None:
     """Enter slow facts from a file: CSV, a JSON array or NDJSON, gzip too.
 
@@ -107,7 +108,8 @@ def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click
         report(word, rows=len(models), entered=entered, as_json=as_json)
 
     fields = ", ".join(file_rows.model.model_fields)
-    return click.command(word, help=f"Enter {about}: {fields}.")(command)
+    does = f"Enter {about}"
+    return click.command(word, help=f"{does}: {fields}.", short_help=f"{does}.")(command)
 
 
 def select_rows(file: Path, *, delimiter: str, where: Sequence[str]) -> list[InputRow]:

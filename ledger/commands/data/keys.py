@@ -3,13 +3,14 @@
 import click
 
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.reference.keys import create_api_key, id_of, revoke_api_key
 from ledger.store.keys import ApiKey, list_api_keys
 from ledger.wire.inputs import NewApiKey, read_input
 
 
-@click.group()
+@group()
 def keys() -> None:
     """Create, list and revoke API keys; a key's text is shown once, when it is created."""
 

@@ -78,11 +78,14 @@ def print_table(
     numbers: int = 0,
     first: Sequence[str] = (),
 ) -> None:
-    """A table on stdout, and whether it is empty; the last `numbers` columns are set to the right.
+    """A table on stdout, or that there is none; the last `numbers` columns are set to the right.
 
     What does not fit the terminal is left out and named, the columns named `first` last of all.
     """
     cells = [[cell(value) for value in row] for row in rows]
+    if not cells:
+        click.echo(f"{title}: none.")
+        return
     right = range(len(columns) - numbers, len(columns))
     width = None if _wide() else shutil.get_terminal_size((160, 24)).columns
     fitted = fit_columns(columns, cells, width, first=first, numbers=right)
@@ -95,8 +98,6 @@ def print_table(
     # A title may be wider than its table.
     taken = max(sum(each + BESIDE for each in fitted.widths) + 1, width or cell_len(title))
     Console(width=taken).print(table)
-    if not cells:
-        click.echo("None.")
     if fitted.dropped:
         left_out = ", ".join(columns[index] or "(no name)" for index in fitted.dropped)
         click.echo(f"Not shown for want of width: {left_out}. --wide shows all.", err=True)

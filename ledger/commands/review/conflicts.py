@@ -10,6 +10,7 @@ import click
 from ledger import clock
 from ledger.api.shapes import show_conflict as shape_conflict
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import ROW_ID, ROWS
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.metering.record import ItemOutcome
@@ -28,7 +29,7 @@ from ledger.store.queries import Connection
 from ledger.wire.plain import plain_value
 
 
-@click.group()
+@group()
 def conflicts() -> None:
     """Other content under an id or number that is taken: never summed, kept for a while."""
 

@@ -9,6 +9,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.errors import InvalidInputError
@@ -28,7 +29,7 @@ from ledger.wire.input_fields import METER_OF
 EXPLAINED = (*USAGE_METERS, "cost")
 
 
-@click.group()
+@group()
 def price() -> None:
     """Prices of rate cards, and which of them applies."""
 

@@ -7,6 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_items, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import ROW_ID, ROWS
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
@@ -18,7 +19,7 @@ from ledger.store import operations
 from ledger.store.queries import Connection
 
 
-@click.group()
+@group()
 def quarantine() -> None:
     """Events that could not be read, with the reason; their bytes are kept for a while."""
 

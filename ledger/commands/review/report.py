@@ -8,6 +8,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.review.grouped import grouped_command
 from ledger.commands.review.receivables import receivables
 from ledger.commands.run.periods import AskedPeriod, Scope, describe, find_scope, period_options
@@ -21,7 +22,7 @@ from ledger.store.queries import Connection
 R = TypeVar("R")
 
 
-@click.group()
+@group()
 def report() -> None:
     """What the books say of a period: the present month where nothing is said."""
 

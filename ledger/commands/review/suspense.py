@@ -6,6 +6,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.release import dismiss_suspense, release_by_hand
@@ -14,7 +15,7 @@ from ledger.store.connect import sum_windows
 from ledger.store.queries import Connection
 
 
-@click.group()
+@group()
 def suspense() -> None:
     """Usage of customers nobody knows; it is kept, carries its cost, and waits."""
 

@@ -10,6 +10,7 @@ import click
 from ledger.api.answer import from_cursor, to_cursor
 from ledger.api.shapes import show_trace
 from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import LINE_NO, ROWS
 from ledger.commands.run.periods import find_asked_entity, read_start
 from ledger.commands.serve.database import Database, database_options
@@ -41,7 +42,7 @@ from ledger.store.queries import Connection
 from ledger.wire.extras import EXTRAS
 
 
-@click.group()
+@group()
 def trace() -> None:
     """Follow a figure to what it came from: an invoice line, or a cost."""
 

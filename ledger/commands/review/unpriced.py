@@ -5,13 +5,14 @@ from typing import Any
 import click
 
 from ledger.commands.data.show import json_option, print_items, print_table
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, database_options
 from ledger.reports.pricing.waiting import list_all_unpriced
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
 
-@click.group()
+@group()
 def unpriced() -> None:
     """Usage that waits for a price: counted, listed, never worth zero."""
 

@@ -8,6 +8,7 @@ from collectors.errors import GatewayUsageError
 from collectors.gateways import GATEWAYS
 from collectors.gateways.fields import RawUsage, checked
 from ledger.commands.data.show import print_json, print_table
+from ledger.commands.groups import group
 from ledger.wire.strict_json import load_json
 
 # Where answers have their usage; an object without any of these is taken for the usage itself.
@@ -23,7 +24,7 @@ def _usage_in(text: bytes) -> RawUsage:
     return checked(inner[0] if inner else value)
 
 
-@click.group()
+@group()
 def usage() -> None:
     """Usage objects of providers, and what is counted of them."""
 

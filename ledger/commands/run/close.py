@@ -4,11 +4,12 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.books.close_month import ChangedMonth, close_month, read_months, reopen_month
 
 
-@click.group()
+@group()
 def close() -> None:
     """Close months of an entity: what is booked for a closed one never changes.
 

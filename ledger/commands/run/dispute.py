@@ -4,12 +4,13 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json
+from ledger.commands.groups import group
 from ledger.commands.options import LINE_NO, ROW_ID
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.dispute import open_dispute, resolve_dispute
 
 
-@click.group()
+@group()
 def dispute() -> None:
     """Keep what customers dispute of invoices: nobody is reminded of an invoice meanwhile.
 

@@ -6,6 +6,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import ROW_ID
 from ledger.commands.run.periods import find_asked_entity
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -15,7 +16,7 @@ from ledger.store.billing.dunning import find_letter
 from ledger.store.queries import Connection
 
 
-@click.group()
+@group()
 def dunning() -> None:
     """Remind customers of what is overdue, by the policy of their entity (dunning-policies).
 

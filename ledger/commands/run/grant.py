@@ -7,6 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.entered import list_
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
 from ledger.domain.period import day_of
@@ -18,7 +19,7 @@ from ledger.wire.credit_inputs import NewGrant
 from ledger.wire.inputs import read_input
 
 
-@click.group("grant")
+@group("grant")
 def grant() -> None:
     """Credit that customers hold in advance, and what is left of it."""
 

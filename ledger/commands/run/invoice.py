@@ -10,6 +10,7 @@ import click
 from ledger import clock
 from ledger.api.shapes import list_adjustments, show_draft
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.run.invoice_run import allow_open, allow_unpriced, at_option, moment_of, run
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.documents.invoice import no_font_for
@@ -33,7 +34,7 @@ from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
 
 
-@click.group()
+@group()
 def invoice() -> None:
     """What customers owe, by billing period of their subscription."""
 

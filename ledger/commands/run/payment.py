@@ -9,6 +9,7 @@ from ledger.commands.data.bank_rows import entered
 from ledger.commands.data.imports import pairs, read_models, select_rows
 from ledger.commands.data.rows import check_columns, read_bytes
 from ledger.commands.data.show import counted, json_option, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.import_statement import (
@@ -25,7 +26,7 @@ from ledger.wire.inputs import read_input
 BOM = b"\xef\xbb\xbf"
 
 
-@click.group()
+@group()
 def payment() -> None:
     """What banks say came and went. Payments are also entered by hand, by `import payments`."""
 

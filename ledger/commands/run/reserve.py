@@ -8,6 +8,7 @@ import click
 from ledger import clock
 from ledger.commands.data.imports import pairs, read_models, select_rows
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.groups import group
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.billing.reservation import Ask, Held
@@ -17,7 +18,7 @@ from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewReservation
 
 
-@click.group("reserve")
+@group("reserve")
 def reserve_() -> None:
     """Hold what usage to come may cost of the budgets it falls under, and let it go."""
 

@@ -6,6 +6,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.show import counted, json_option, print_json
+from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.deliver import Delivered, deliver, replay_notice
 from ledger.flows.reference.enter_webhook import make_secret, switch_webhook
@@ -14,7 +15,7 @@ from ledger.store.queries import Connection
 from ledger.stream.post import post
 
 
-@click.group()
+@group()
 def webhook() -> None:
     """Tell systems what happened. Webhooks are entered by `import webhooks`; see docs/webhooks.md.
 

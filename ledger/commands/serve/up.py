@@ -36,7 +36,11 @@ from ledger.wire.secrets import log_to_stderr
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the database; made where there is none.",
+)
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=PORT, help="Port to listen on.")
 def up(data_dir: Path | None, host: str | None, port: int | None) -> None:

@@ -118,7 +118,7 @@ async def entity_of(connection: Connection, subscription_id: str) -> str:
     )
     if subscription_id not in agreements:
         raise NotFoundError(
-            f"There is no subscription {subscription_id!r}.", "List them with the subscriptions."
+            f"There is no subscription {subscription_id!r}.", "See tokenledger list subscriptions."
         )
     return agreements[subscription_id][0].entity_id
 
