@@ -70,6 +70,19 @@ def test_archive_shows_each_file(filled: CommandLine, tmp_path: Path) -> None:
     assert shown.endswith("1 day archived, 0 stay.\n")
 
 
+def test_archive_describes_its_days_as_tables_of_iceberg(
+    filled: CommandLine, tmp_path: Path
+) -> None:
+    given = ("archive", "--before", "2026-08-07", "--to", tmp_path)
+    filled(*given)
+    shown = filled(*given, "--iceberg").stdout
+    assert "usage_fact" in shown
+    assert shown.endswith("0 days archived, 0 stay.\n")
+    (table,) = filled.json(*given, "--iceberg")["iceberg"].items()
+    assert table[0] == "usage_fact"
+    assert Path(table[1]).is_file()
+
+
 def test_archive_by_age_leaves_younger_days(filled: CommandLine, tmp_path: Path) -> None:
     assert filled.json("archive", "--days", "100000", "--to", tmp_path)["archived"] == []
 

@@ -23,10 +23,16 @@ from ledger.store.metering.archive_location import location_of
     metavar="DIR|URL",
     help="The archive's directory, or an object store: s3://bucket/folder, gs://…, az://….",
 )
+@click.option("--iceberg", is_flag=True, help="Describe what lies there as Iceberg tables too.")
 @json_option
 @database_options
 def archive(
-    database: Database, before: datetime | None, days: int | None, location: str, as_json: bool
+    database: Database,
+    before: datetime | None,
+    days: int | None,
+    location: str,
+    iceberg: bool,
+    as_json: bool,
 ) -> None:
     """Write facts, extras and readings of old days to checked Parquet files, and drop them here.
 
@@ -40,7 +46,9 @@ def archive(
     until = _before(before, days, today)
     with progress("rows archived") as advance:
         done = database.run(
-            lambda c: run_archive(c, before=until, today=today, folder=folder, progress=advance)
+            lambda c: run_archive(
+                c, before=until, today=today, folder=folder, iceberg=iceberg, progress=advance
+            )
         )
     if as_json:
         print_json(_plain(done))
@@ -53,6 +61,8 @@ def archive(
         print_table("Archived", ("stored day", "rows", "file"), rows)
     for kept in done.kept:
         click.echo(f"{kept.stored_day} stays: {kept.reason}.")
+    if done.described:
+        print_table("Iceberg", ("table", "metadata"), list(done.described.items()))
     gone, left = {row[0] for row in rows}, {kept.stored_day for kept in done.kept}
     stay = f"{len(left):,} {'stays' if len(left) == 1 else 'stay'}"
     click.echo(f"{counted(len(gone), 'day')} archived, {stay}.")
@@ -75,4 +85,5 @@ def _plain(done: ArchiveReport) -> dict[str, object]:
         }
         for archived_day in done.archived
     ]
-    return {"archived": archived, "kept": done.kept}
+    described = {table: str(path) for table, path in done.described.items()}
+    return {"archived": archived, "kept": done.kept, "iceberg": described}

@@ -5,8 +5,8 @@ is in the database or in the files that the database names, and running again en
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -57,10 +57,12 @@ class KeptDay:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """Days of facts and readings that are in files now, and days that stay."""
+    """Days of facts and readings that are in files now, and days that stay; `described` has the
+    Iceberg metadata of each table of which there are any, where it was asked for."""
 
     archived: Sequence[ArchivedDay]
     kept: Sequence[KeptDay]
+    described: Mapping[str, Location] = field(default_factory=dict)
 
 
 def no_progress(rows: int, /) -> None:
@@ -73,14 +75,16 @@ async def archive(
     before: date,
     today: date,
     folder: Location,
+    iceberg: bool = False,
     progress: Progress = no_progress,
 ) -> ArchiveReport:
     """Move facts and readings of every day before `before`, oldest first, after another run is
-    done.
+    done; `iceberg` also describes all that lies in `folder`.
 
-    InvalidInputError where `before` is in the future or `folder` cannot hold files,
-    UnavailableError where its store does not take them.
+    InvalidInputError where `before` is in the future, `folder` cannot hold files or pyiceberg is
+    not installed, UnavailableError where its store does not take them.
     """
+    describe = _describing() if iceberg else None
     if before > today:
         raise InvalidInputError(
             f"The day {before} is not over, and only days before it that are can go.",
@@ -89,7 +93,39 @@ async def archive(
         )
     _check_folder(folder)
     async with cost.running(connection, STAGE):
-        return await _archive_days(connection, before, folder, progress)
+        done = await _archive_days(connection, before, folder, progress)
+        if describe is None:
+            return done
+        return replace(done, described=await _describe(connection, folder, describe))
+
+
+Describe = Callable[[Location, str, Sequence[ArchivedDay]], Location]
+
+
+def _describing() -> Describe:
+    # Loaded here, because it comes with an extra of its own.
+    try:
+        from ledger.store.metering.iceberg import describe_table
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(
+            f"Iceberg's metadata needs {error.name}, which is not installed.",
+            "Install it: pip install 'tokenledger[iceberg]'.",
+            "iceberg",
+        ) from error
+    return describe_table
+
+
+async def _describe(
+    connection: Connection, folder: Location, describe: Describe
+) -> dict[str, Location]:
+    here = f"{folder}/"
+    described = {}
+    for table in TABLES:
+        archived = await list_archived(connection, table=table)
+        days = [each for each in archived if each.day.rows and str(each.path).startswith(here)]
+        if days:
+            described[table] = await asyncio.to_thread(describe, folder, table, days)
+    return described
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ An object appears whole or not at all. Who may reach a store is said by the envi
 tools read it (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, …).
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from ledger.domain.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from obstore import ReadableFile
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
@@ -68,6 +71,13 @@ class ObjectPath:
             for piece in self._store().get(self.name).stream(PIECE_BYTES):
                 yield bytes(piece)
 
+    def reader(self) -> "ReadableFile":
+        """Its bytes from wherever they are asked for."""
+        import obstore
+
+        with self._asked():
+            return obstore.open_reader(self._store(), self.name)
+
     def put(self, content: Path | bytes) -> None:
         """Write it whole."""
         with self._asked():
@@ -99,6 +109,34 @@ class ObjectPath:
                 f"{self.url} cannot be reached: {why}.",
                 "Check the store's address and credentials in the environment, and run again.",
             ) from error
+
+
+class SeekableObject(io.RawIOBase):
+    """A file of an object store as Python's own files are: read from wherever one seeks to."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        super().__init__()
+        self._reader = path.reader()
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._reader.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        octets = self._reader.read(len(view))
+        view[: len(octets)] = octets
+        return len(octets)
 
 
 Location: TypeAlias = Path | ObjectPath
