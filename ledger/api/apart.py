@@ -36,6 +36,15 @@ OF_CONNECTION = {
 }
 
 
+def kind_of(request: Request[Any, Any, Any]) -> str | None:
+    """Of which kind of work a request is that another process does, or None."""
+    said = request.route_handler.opt
+    if said.get("previews") and "preview" in request.query_params:
+        return FLOWS
+    kind: str | None = said.get("apart")
+    return kind
+
+
 @dataclass(slots=True)
 class Gate:
     """So many run at once; so many more wait."""

@@ -27,6 +27,7 @@ from ledger.api import (
     webhooks,
 )
 from ledger.api.access import admit
+from ledger.api.apart import kind_of
 from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
 from ledger.api.parameters import path_of
@@ -63,7 +64,7 @@ ALONE = Beside()
 async def _enter(request: Request[Any, Any, Any]) -> Streamed | None:
     """Admit a request, and hand on what another process does."""
     await admit(request)
-    kind, apart = request.route_handler.opt.get("apart"), state_of(request).apart
+    kind, apart = kind_of(request), state_of(request).apart
     return await apart.ask(request, kind) if kind and apart else None
 
 

@@ -26,6 +26,7 @@ from ledger.wire import (
     evidence_answers,
     inputs,
     invoice_answers,
+    preview_answers,
     receivable_inputs,
     report_answers,
     waiting_answers,
@@ -89,7 +90,7 @@ _EVENTS: Mapping[str, Any] = {
     ENCODINGS[COLUMNAR]: {"type": "string", "format": "binary", "description": "docs/batches.md"},
 }
 # Models that bodies refer to without being one themselves.
-REFERRED: tuple[type, ...] = (events.UsageEvent, answers.Problem)
+REFERRED: tuple[type, ...] = (events.UsageEvent, answers.Problem, preview_answers.ChangePreview)
 
 CONTRACTS: Mapping[str, Contract] = {
     "healthz": Contract(answers.State),

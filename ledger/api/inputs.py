@@ -1,9 +1,10 @@
 """What people enter, list, show and change: routes of the table of resources, and keys."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from litestar import Request, Response, get, patch, post
+from litestar import Response, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
@@ -11,7 +12,14 @@ from ledger import clock
 from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS, ApiRequest
 from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
 from ledger.api.parameters import moment_of
-from ledger.api.session import asking, read_body, read_object, working, write
+from ledger.api.session import (
+    asking,
+    preview_write,
+    read_body,
+    read_object,
+    working,
+    write,
+)
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.flows.reference.bound import LEADS_TO_ENTITY
@@ -46,29 +54,38 @@ def _enter(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRou
     settings = {**_entered(model), "operation_id": f"enter_{_name(resource)}"}
     if resource.dated:
 
-        @post(f"/v1/{resource.path}", **settings)
+        @post(f"/v1/{resource.path}", **settings, previews=True)
         async def enter_dated(
-            request: Request[Any, Any, Any], replace: FromQuery[bool] = False
+            request: ApiRequest,
+            replace: FromQuery[bool] = False,
+            preview: FromQuery[bool] = False,
         ) -> Response[bytes]:
             new = await read_body(request, model)
-            return await _write(request, resource, enter, new, replace=replace)
+            doing = _Entering(resource, new, enter, {"replace": replace})
+            return await doing.answer(request, preview=preview)
 
         return enter_dated
 
     @post(f"/v1/{resource.path}", **settings)
-    async def enter_one(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return await _write(request, resource, enter, await read_body(request, model))
+    async def enter_one(request: ApiRequest) -> Response[bytes]:
+        return await _Entering(resource, await read_body(request, model), enter).answer(request)
 
     return enter_one
 
 
 def _under(resource: Resource, model: type[InputModel], enter: Enter) -> HTTPRouteHandler:
-    @post(_path_under(resource), **_entered(model), operation_id=f"enter_{_name(resource)}")
+    settings = {**_entered(model), "operation_id": f"enter_{_name(resource)}", "previews": True}
+
+    @post(_path_under(resource), **settings)
     async def enter_under(
-        request: Request[Any, Any, Any], key: FromPath[str], replace: FromQuery[bool] = False
+        request: ApiRequest,
+        key: FromPath[str],
+        replace: FromQuery[bool] = False,
+        preview: FromQuery[bool] = False,
     ) -> Response[bytes]:
         new = await _read_of(request, model, resource.key, key)
-        return await _write(request, resource, enter, new, replace=replace)
+        doing = _Entering(resource, new, enter, {"replace": replace})
+        return await doing.answer(request, preview=preview)
 
     return enter_under
 
@@ -80,7 +97,7 @@ def _list(resource: Resource) -> HTTPRouteHandler:
         operation_id=f"list_{_name(resource)}",
     )
     async def list_all(
-        request: Request[Any, Any, Any],
+        request: ApiRequest,
         entity: FromQuery[str | None] = None,
         key: FromQuery[str | None] = None,
         at: FromQuery[str | None] = None,
@@ -99,7 +116,7 @@ def _list_under(resource: Resource) -> HTTPRouteHandler:
         operation_id=f"list_{_name(resource)}",
     )
     async def list_under(
-        request: Request[Any, Any, Any],
+        request: ApiRequest,
         key: FromPath[str],
         at: FromQuery[str | None] = None,
         limit: FromQuery[int] = 100,
@@ -116,7 +133,7 @@ def _show(resource: Resource) -> HTTPRouteHandler:
         **LISTED[resource.seen_by],
         operation_id=f"show_{_name(resource)}",
     )
-    async def show(request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
+    async def show(request: ApiRequest, key: FromPath[str]) -> Response[bytes]:
         async with _seeing(request, resource) as connection:
             entered = await show_one(connection, resource, key, now=clock.now())
         if entered is None:
@@ -134,7 +151,7 @@ def _change(resource: Resource, what: Change) -> HTTPRouteHandler:
         **_entered(what.model),
         operation_id=f"change_{_name(resource)}",
     )
-    async def change(request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
+    async def change(request: ApiRequest, key: FromPath[str]) -> Response[bytes]:
         new = await _read_of(request, what.model, resource.key, key)
 
         async def work(connection: Connection, author: Author) -> dict[str, Any]:
@@ -151,22 +168,32 @@ def _entered(model: type[InputModel]) -> dict[str, Any]:
     return {"roles": HOUSE} | ({"bound": BY_NAMES} if leads else {})
 
 
-async def _write(
-    request: Request[Any, Any, Any],
-    resource: Resource,
-    enter: Enter,
-    new: InputModel,
-    **how: bool,
-) -> Response[bytes]:
-    async def work(connection: Connection, author: Author) -> dict[str, Any]:
-        written = await enter(connection, new, author, **how)
-        return {"added": written} if resource.counted else {"id": getattr(new, resource.key)}
+@dataclass(frozen=True, slots=True)
+class _Entering:
+    """What is entered of a resource, and how."""
 
-    return await write(request, work, concerns=new.model_dump())
+    resource: Resource
+    new: InputModel
+    enter: Enter
+    how: Mapping[str, bool] = field(default_factory=dict)
+
+    async def answer(self, request: ApiRequest, *, preview: bool = False) -> Response[bytes]:
+        """Enter it, or with `preview` say what that would move."""
+        concerns = self.new.model_dump()
+        if preview:
+            return await preview_write(request, self._enter, concerns=concerns)
+        return await write(request, self._write, concerns=concerns)
+
+    async def _enter(self, connection: Connection, author: Author) -> Any:
+        return await self.enter(connection, self.new, author, **self.how)
+
+    async def _write(self, connection: Connection, author: Author) -> dict[str, Any]:
+        written, key = await self._enter(connection, author), self.resource.key
+        return {"added": written} if self.resource.counted else {"id": getattr(self.new, key)}
 
 
 async def _page(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     resource: Resource,
     limit: int,
     cursor: str | None,
@@ -180,9 +207,7 @@ async def _page(
     return answer(page_after(rows, limit))
 
 
-async def _read_of(
-    request: Request[Any, Any, Any], model: type[InputModel], key_field: str, key: str
-) -> Any:
+async def _read_of(request: ApiRequest, model: type[InputModel], key_field: str, key: str) -> Any:
     """A body of what the path names; it may leave the name out, but not say another."""
     body = await read_object(request)
     if body.get(key_field, key) != key:
@@ -192,7 +217,7 @@ async def _read_of(
     return read_input(model, {**body, key_field: key})
 
 
-def _seeing(request: Request[Any, Any, Any], resource: Resource) -> Any:
+def _seeing(request: ApiRequest, resource: Resource) -> Any:
     # Keys are out of the reach of the role that reads.
     return working(request) if resource.seen_by == "admins" else asking(request)
 
@@ -205,19 +230,20 @@ def _name(resource: Resource) -> str:
     return resource.path.replace("-", "_")
 
 
-@post("/v1/ends", roles=HOUSE, bound=BY_NAMES)
-async def end(request: ApiRequest) -> Response[bytes]:
+@post("/v1/ends", roles=HOUSE, bound=BY_NAMES, previews=True)
+async def end(request: ApiRequest, preview: FromQuery[bool] = False) -> Response[bytes]:
     """End what is recorded under an id, from a moment on or for a time."""
     asked = await read_body(request, models.EndAsk)
 
     async def work(connection: Connection, author: Author) -> dict[str, str]:
         return {"id": await end_entered(connection, asked, author)}
 
-    return await write(request, work, concerns=named_by(asked))
+    doing = preview_write if preview else write
+    return await doing(request, work, concerns=named_by(asked))
 
 
 @post("/v1/keys", roles=ADMIN)
-async def create_key(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def create_key(request: ApiRequest) -> Response[bytes]:
     """Make an API key; its text is in this answer and nowhere else."""
     if "idempotency-key" in request.headers:
         raise InvalidInputError(
@@ -233,7 +259,7 @@ async def create_key(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 @post("/v1/keys/{key_id:str}/revocation", roles=ADMIN, status_code=200)
-async def revoke_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Response[bytes]:
+async def revoke_key(request: ApiRequest, key_id: FromPath[str]) -> Response[bytes]:
     """Revoke a key for good."""
 
     async def work(connection: Connection, author: Author) -> dict[str, Any]:

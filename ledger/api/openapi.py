@@ -18,6 +18,7 @@ from ledger.api.problems import PROBLEM_JSON, TITLES
 from ledger.api.session import KEY_MAX
 from ledger.wire.events import UsageEvent
 from ledger.wire.fields import NAME_CHARS_MAX
+from ledger.wire.preview_answers import ChangePreview
 
 REF = "#/components/schemas/"
 KINDS: Mapping[type, str] = {str: "string", int: "integer", bool: "boolean"}
@@ -32,6 +33,7 @@ MEANINGS: Mapping[str, str] = {
     "limit": "How many rows, 1 to 1000.",
     "cursor": "The `next` of the page before.",
     "replace": "Supersede what is recorded of the same time.",
+    "preview": "Enter nothing, and answer what it would move in the books.",
     "by": "Dimensions, parted by commas.",
     "time_zone": "IANA time zone of days and hours.",
     "csv": "All rows as CSV, instead of a page of them as JSON.",
@@ -188,6 +190,9 @@ def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> Sc
     if contract.answer is not None:
         content[JSON] = {"schema": _answer_schema(contract, contract.answer)}
     responses: Schema = {str(handler.status_code): {"description": "As asked.", "content": content}}
+    if handler.opt.get("previews"):
+        shown = {"schema": {"$ref": REF + ChangePreview.__name__}}
+        responses["200"] = {"description": "With preview.", "content": {JSON: shown}}
     for status in _statuses(method, handler, contract):
         responses[str(status)] = {
             "description": TITLES[status],

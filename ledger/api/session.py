@@ -11,15 +11,18 @@ from uuid import UUID
 import asyncpg
 from litestar import Response
 
+from ledger import clock
 from ledger.api.access import ApiRequest, author_of, caller_of, unknown_key
-from ledger.api.answer import JSON, encode
+from ledger.api.answer import JSON, answer, encode
 from ledger.api.body import whole_body
 from ledger.api.problems import MalformedBodyError
 from ledger.api.state import WAIT_S, ApiState, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
+from ledger.flows.preview import Change, preview_change
 from ledger.flows.reference.bound import check_bound
 from ledger.flows.reference.supersede import writing
+from ledger.reports.books.preview import preview_json
 from ledger.store import api_reads
 from ledger.store.asking import AskingByKey, KeyRefusedError
 from ledger.store.identity import Identity, say_who_asks
@@ -142,6 +145,19 @@ async def write(
         return value
 
     return await write_long(request, whole, concerns=concerns, status=status)
+
+
+async def preview_write(
+    request: ApiRequest, change: Change, *, concerns: Mapping[str, Any]
+) -> Response[bytes]:
+    """What a write would move in the books, of the caller's entity where it is bound to one; it
+    enters nothing."""
+    entity_id = caller_of(request).entity_id
+    async with working(request, concerns) as connection:
+        seen = await preview_change(
+            connection, change, author_of(request), now=clock.now(), entity_id=entity_id
+        )
+    return answer(preview_json(seen))
 
 
 async def write_long(

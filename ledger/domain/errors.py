@@ -2,6 +2,7 @@
 
     LedgerError
     ├── InvalidInputError   what was given cannot be accepted as it is
+    │   └── ReasonNeededError   nothing is wrong with it but that nobody says why
     ├── NotFoundError       what was named does not exist (or not for this caller)
     ├── ConflictError       it contradicts what is already recorded
     ├── MissingInputError   a figure was asked for whose inputs are not there yet
@@ -32,6 +33,10 @@ class InvalidInputError(LedgerError):
     """The input cannot be accepted as it is; `where` names the field, line or parameter."""
 
     title = "Invalid input"
+
+
+class ReasonNeededError(InvalidInputError):
+    """Nothing is wrong with the input but that nobody says why it is entered."""
 
 
 class NotFoundError(LedgerError):

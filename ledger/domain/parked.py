@@ -31,6 +31,12 @@ class Failed:
         """What it is that failed, whatever the reason."""
         return self.subject, self.since, self.until
 
+    def parts(self) -> Iterator[Part]:
+        """Every window in it; none where it is all of the subject."""
+        if self.since is not None and self.until is not None:
+            for at in windows(Period(self.since, self.until)):
+                yield self.subject, at
+
     def touches(self, period: Period) -> bool:
         """Whether some of it lies in a period."""
         if self.since is None or self.until is None:
@@ -59,12 +65,6 @@ class Parked:
     def is_due(self, now: datetime) -> bool:
         """Whether its pause is over."""
         return self.next_try_at <= now
-
-    def parts(self) -> Iterator[Part]:
-        """Every window in it."""
-        if self.what.since is not None and self.what.until is not None:
-            for at in windows(Period(self.what.since, self.what.until)):
-                yield self.what.subject, at
 
 
 def park(

@@ -98,7 +98,7 @@ async def run_parts(
     known = await standing.list_parked(connection, stage=work.stage, entity_id=work.entity_id)
     if any(parked.what.since is None and not parked.is_due(now) for parked in known):
         return EntityRun(0, 0, tuple(known))
-    again = [part for parked in known if parked.is_due(now) for part in parked.parts()]
+    again = [part for parked in known if parked.is_due(now) for part in parked.what.parts()]
     run = _Run(work, now, progress)
     try:
         due = await work.find(again)
@@ -111,6 +111,29 @@ async def run_parts(
     for chunk in work.split(due.parts[due.apart :]):
         await _store(run, due.store, chunk)
     return await _end(connection, run, known, due=due.parts, cut_off=cut_off)
+
+
+async def try_parts(
+    connection: Connection, work: StageWork, again: Sequence[Part], *, now: datetime, told: Progress
+) -> list[Failed]:
+    """Do what is due for the entity, and parts to try again, inside a transaction; returns what of
+    it failed, and keeps neither that nor how far it came."""
+    run = _Run(work, now, told)
+
+    async def store(chunk: Sequence[Part]) -> int:
+        async with connection.transaction():
+            return await due.store(chunk)
+
+    try:
+        async with connection.transaction():
+            due = await work.find(again)
+    except Exception as error:
+        _raise_if_passing(error)
+        return [Failed("", None, None, reason_of(error))]
+    run.due = len(due.parts)
+    for chunk in work.split(due.parts):
+        await _store(run, store, chunk)
+    return run.failed
 
 
 async def _store_apart(connection: Connection, run: _Run, due: Due) -> None:
@@ -189,7 +212,7 @@ async def _end(
 
 def _is_settled(parked: Parked, tried: Set[Part], now: datetime) -> bool:
     """Whether all of it was tried in this run: what failed of it is parked anew."""
-    return parked.is_due(now) or all(part in tried for part in parked.parts())
+    return parked.is_due(now) or all(part in tried for part in parked.what.parts())
 
 
 def by_count(parts: Sequence[P], most: int) -> Iterator[Sequence[P]]:

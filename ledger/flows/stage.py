@@ -1,17 +1,27 @@
 """What a stage is, and how it is run: for every entity, over the parts of it that are due."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.domain.entity import LegalEntity
-from ledger.domain.parked import Parked, Part
-from ledger.flows.parts import Due, EntityRun, Progress, StageWork, by_count, no_progress, run_parts
+from ledger.domain.parked import Failed, Parked, Part
+from ledger.flows.parts import (
+    Due,
+    EntityRun,
+    Progress,
+    StageWork,
+    by_count,
+    no_progress,
+    run_parts,
+    try_parts,
+)
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.cost.cost import LastRun
 from ledger.store.queries import Connection
+from ledger.store.standing import list_parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +111,55 @@ async def run_stage(
     return _report(stage.name, cut_off, runs)
 
 
+@dataclass(frozen=True, slots=True)
+class StageTrial:
+    """How far a trial of a stage came for entities, and what failed in it."""
+
+    lasts: Mapping[str, LastRun]
+    failed: Mapping[str, Sequence[Failed]]
+
+
+NO_TRIAL = StageTrial({}, {})
+
+
+async def try_stage(
+    connection: Connection,
+    stage: Stage,
+    before: StageTrial = NO_TRIAL,
+    *,
+    entity_id: str | None,
+    now: datetime,
+    told: Progress = no_progress,
+) -> StageTrial:
+    """Run a stage inside a transaction that is rolled back: on from a trial before, or from its
+    last run, with all that is parked of it tried again."""
+    cut_off = await draw_cut_off(connection, stage.name)
+    lasts: dict[str, LastRun] = {}
+    failed: dict[str, Sequence[Failed]] = {}
+    for entity in await stage.list_entities(connection, entity_id=entity_id):
+        name, last = entity.entity_id, before.lasts.get(entity.entity_id)
+        known = await list_parked(connection, stage=stage.name, entity_id=name)
+        left = before.failed[name] if last else [each.what for each in known]
+        again = [part for what in left for part in what.parts()]
+        work = _work(connection, stage, entity, cut_off, now, last)
+        failed[name] = await try_parts(connection, work, again, now=now, told=told)
+        if all(what.since is not None for what in failed[name]):
+            lasts[name] = LastRun(cut_off.batch_seq, now)
+    return StageTrial(lasts, failed)
+
+
 def _work(
-    connection: Connection, stage: Stage, entity: LegalEntity, cut_off: CutOff, now: datetime
+    connection: Connection,
+    stage: Stage,
+    entity: LegalEntity,
+    cut_off: CutOff,
+    now: datetime,
+    since: LastRun | None = None,
 ) -> StageWork:
     name = entity.entity_id
 
     async def find(again: Sequence[Part]) -> Due:
-        last = await cost.find_last_run(connection, stage=stage.name, entity_id=name)
+        last = since or await cost.find_last_run(connection, stage=stage.name, entity_id=name)
         if last.batch_seq == cut_off.batch_seq and not (again or stage.follows_clock):
             return Due((), _store_nothing)
         return await stage.find(StageContext(connection, entity, last, cut_off, now), again)

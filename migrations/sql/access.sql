@@ -21,8 +21,8 @@ GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, 
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
 GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due, cost_share TO tokenledger_worker;
-REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), last_closed_batch(), draw_cut_off(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text) TO tokenledger_worker;
+REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), last_closed_batch(), draw_cut_off(text), begin_preview() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text), begin_preview() TO tokenledger_worker;
 
 REVOKE SELECT ON api_key, idempotency_key, identity_key, webhook_secret FROM tokenledger_api;
 GRANT SELECT (webhook_id, made_at) ON webhook_secret TO tokenledger_api;

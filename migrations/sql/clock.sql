@@ -14,12 +14,21 @@ CREATE DOMAIN currency AS text
 
 CREATE SEQUENCE batch_seq AS bigint;
 
--- The gate is a session lock (locks.sql) because it must be free again before the batch commits.
+-- A preview is a transaction that does all that follows from a change, tells what came of it and is rolled back.
+CREATE FUNCTION is_preview() RETURNS boolean LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURN coalesce(current_setting('tokenledger.preview', true) = pg_current_xact_id_if_assigned()::text, false);
+COMMENT ON FUNCTION is_preview() IS 'Whether this transaction began as a preview, so that it stores nothing.';
+
+-- The gate is a session lock (locks.sql) because it must be free again before the batch commits. Of a preview nobody ever
+-- sees a row: it reads one snapshot, in which its numbers lie behind all others, and keeps nobody's cut-off back.
 CREATE FUNCTION draw_batch_seq() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   drawn bigint;
 BEGIN
+  IF is_preview() THEN
+    RETURN nextval('batch_seq');
+  END IF;
   PERFORM pg_advisory_lock_shared(lock_class('gate'), 0);
   BEGIN
     drawn := nextval('batch_seq');
@@ -65,13 +74,17 @@ END $$;
 
 -- A cut-off lies below what is open and below what is not summed yet (sums.sql): nobody sees facts there without their
 -- sums, or sums without their facts. Its transaction shares the lock of its name while nobody else sees the cut-off: one
--- step of a fold, or of sums, which would merge across it, takes that alone.
+-- step of a fold, or of sums, which would merge across it, takes that alone. A preview's is behind all that it has stored.
 CREATE FUNCTION draw_cut_off(purpose text) RETURNS cut_off
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   closed bigint;
   drawn cut_off;
 BEGIN
+  IF is_preview() THEN
+    INSERT INTO cut_off (batch_seq, purpose) VALUES (nextval('batch_seq'), draw_cut_off.purpose) RETURNING * INTO drawn;
+    RETURN drawn;
+  END IF;
   PERFORM pg_advisory_xact_lock_shared(lock_class('cut_off'), 0);
   closed := last_closed_batch();
   INSERT INTO cut_off (batch_seq, purpose)
@@ -79,6 +92,23 @@ BEGIN
     RETURNING * INTO drawn;
   RETURN drawn;
 END $$;
+
+CREATE FUNCTION refuse_preview() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a preview stores nothing' USING ERRCODE = 'restrict_violation';
+END $$;
+
+-- Its cut-off is what no commit gets past.
+CREATE CONSTRAINT TRIGGER preview_stores_nothing AFTER INSERT ON cut_off DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW WHEN (is_preview()) EXECUTE FUNCTION refuse_preview();
+
+CREATE FUNCTION begin_preview() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  PERFORM set_config('tokenledger.preview', pg_current_xact_id()::text, true);
+  PERFORM draw_cut_off('preview');
+END $$;
+COMMENT ON FUNCTION begin_preview() IS 'Makes this transaction one that cannot be committed; it needs one snapshot, which is taken by now.';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -7,6 +7,7 @@ import click
 
 from ledger import clock
 from ledger.commands.data.imports import pairs
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.errors import NotFoundError
@@ -119,6 +120,8 @@ def change(
     "--of", "fields", multiple=True, help="FIELD=VALUE, where the id has several; may be empty."
 )
 @click.option("--reason", help="Kept with it.")
+@preview_option
+@json_option
 @database_options
 def end(
     database: Database,
@@ -129,6 +132,8 @@ def end(
     valid_to: str | None,
     fields: Sequence[str],
     reason: str | None,
+    preview: bool,
+    as_json: bool,
 ) -> None:
     """End what is recorded under an id."""
     if kind.ending is None:
@@ -140,7 +145,13 @@ def end(
     cells = {"valid_from": valid_from} | ({"valid_to": valid_to} if valid_to else {})
     asked = read_input(EndAsk, {"kind": kind.path, "id": key, "of": of, **cells})
     author = author_of(reason, "ended on the command line")
+    if preview:
+        print_preview(database, lambda c, who: end_entered(c, asked, who), author, as_json=as_json)
+        return
     database.run(lambda connection: end_entered(connection, asked, author))
+    if as_json:
+        print_json({"id": asked.id})
+        return
     until = f" until {valid_to}" if valid_to else ""
     click.echo(f"{kind.noun} {key} has ended from {valid_from} on{until}.")
 

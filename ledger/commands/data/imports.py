@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.rows import InputRow, check_columns, read_rows
 from ledger.commands.data.show import counted, json_option, print_json, progress
 from ledger.commands.groups import group
@@ -77,6 +78,7 @@ def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
 def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click.Command:
     @row_options
     @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
+    @preview_option
     @json_option
     @database_options
     def command(
@@ -88,6 +90,7 @@ def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click
         where: Sequence[str],
         delimiter: str,
         replace: bool,
+        preview: bool,
         reason: str | None,
         as_json: bool,
     ) -> None:
@@ -101,6 +104,14 @@ def _command(word: str, about: str, file_rows: RowKind, *, dated: bool) -> click
         )
         doing: Enter = partial(file_rows.enter, replace=True) if replace else file_rows.enter
         author = author_of(reason, f"import of {file.name}")
+        if preview:
+            print_preview(
+                database,
+                lambda c, who: import_rows(c, doing, models, author=who),
+                author,
+                as_json=as_json,
+            )
+            return
         with progress(f"import {word}", len(models)) as advance:
             entered = database.run(
                 lambda c: import_rows(c, doing, models, author=author, advance=advance)

@@ -31,6 +31,8 @@ from ledger.store.cost.allocations import (
 )
 from ledger.store.queries import Connection
 
+RECALL = "recall"
+
 
 async def recall_parts(
     connection: Connection, *, entity_id: str, since: datetime, until: datetime, batch_seq: int
@@ -55,7 +57,7 @@ async def recall_lines(
         return
     entities = await cost.list_cost_entities(connection, entity_id=entity_id)
     # Nobody else makes the same ones meanwhile.
-    async with cost.running(connection, "recall"):
+    async with cost.running(connection, RECALL):
         gone = await find_allocated(connection, entity_id, periods, batch_seq, gone=True)
         for day in _by_day(gone):
             async with connection.transaction(isolation="repeatable_read"):

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time
 
 from ledger.domain.author import Author
 from ledger.domain.books.close import State
-from ledger.domain.errors import ConflictError, InvalidInputError
+from ledger.domain.errors import ConflictError, ReasonNeededError
 from ledger.store.books import months as store
 from ledger.store.bound import NAMED, find_entities_named
 from ledger.store.queries import Connection
@@ -22,7 +22,7 @@ async def check_open(
     connection: Connection, author: Author, entity_id: str, day: date, *, field: str
 ) -> None:
     """ConflictError where the books of an entity are closed for a day of its zone;
-    InvalidInputError where they are soft-closed, and nobody says why."""
+    ReasonNeededError where they are soft-closed, and nobody says why."""
     closed = await store.find_closed_before(connection, entity_id)
     if closed is not None and day < closed:
         raise ConflictError(
@@ -34,7 +34,7 @@ async def check_open(
         not author.stated
         and await store.find_state(connection, entity_id, day) == State.SOFT_CLOSED
     ):
-        raise InvalidInputError(
+        raise ReasonNeededError(
             f"{day:%Y-%m} of {entity_id} is being closed, and this is of {day}.",
             "Say why it is booked there: --reason, or the X-Reason header.",
             "reason",
@@ -42,7 +42,7 @@ async def check_open(
 
 
 async def check_reach(connection: Connection, author: Author, said: Mapping[str, object]) -> None:
-    """InvalidInputError where what is entered holds in a closed month and nobody says why.
+    """ReasonNeededError where what is entered holds in a closed month and nobody says why.
 
     `said` names what leads to an entity; what leads to none is of all.
     """
@@ -57,7 +57,7 @@ async def check_reach(connection: Connection, author: Author, said: Mapping[str,
     whose |= await find_entities_named(connection, {name: names.get(name) for name in NAMED})
     reached = sorted(closed.keys() & whose) if whose else sorted(closed)
     if reached:
-        raise InvalidInputError(
+        raise ReasonNeededError(
             f"It holds in months that {reached[0]} has closed, until {closed[reached[0]]:%F}.",
             "Say why (--reason, or the X-Reason header): its difference is booked after that.",
             "reason",

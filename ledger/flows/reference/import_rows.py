@@ -12,13 +12,17 @@ from ledger.wire.inputs import InputModel
 Enter = Callable[[Connection, Any, Author], Awaitable[object]]
 
 
+def unseen(done: int, /) -> None:
+    """Tell nobody."""
+
+
 async def import_rows(
     connection: Connection,
     enter: Enter,
     rows: Sequence[tuple[int, InputModel]],
     *,
     author: Author,
-    advance: Callable[[int], None],
+    advance: Callable[[int], None] = unseen,
 ) -> dict[str, int]:
     """Enter (line, model) rows in one transaction; returns how many things were new, by noun.
 
