@@ -170,42 +170,6 @@ BEGIN
     USING ERRCODE = 'object_not_in_prerequisite_state';
 END $$;
 
-CREATE FUNCTION shares_at(seq bigint)
-RETURNS TABLE (scope text, window_start timestamptz, line text, revision int, cut_off_id bigint, batch_seq bigint,
-               entity_id text, currency text, weight_version int, weight_uncached int, weight_cache_read int,
-               weight_cache_write int, weight_output int, gpu_terms text, busy_s int, usage_key_id bigint[],
-               device_metered_mj bigint[], device_estimated_mj bigint[], host_mj bigint[], overhead_mj bigint[],
-               device_cost numeric[], overhead_cost numeric[], gpu_cost numeric[], uncached bigint, cache_read bigint,
-               cache_write bigint, output bigint, uncached_mj bigint, cache_read_mj bigint, cache_write_mj bigint,
-               output_mj bigint, uncached_cost numeric, cache_read_cost numeric, cache_write_cost numeric,
-               output_cost numeric)
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-BEGIN ATOMIC
-  SELECT c.scope, c.window_start, c.line, c.revision, c.cut_off_id, c.batch_seq, c.entity_id, c.currency::text,
-         c.weight_version, c.weight_uncached, c.weight_cache_read, c.weight_cache_write, c.weight_output, c.gpu_terms,
-         c.busy_s, l.usage_key_id, l.device_metered_mj, l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost,
-         l.overhead_cost, l.gpu_cost, c.uncached, c.cache_read, c.cache_write, c.output, c.uncached_mj, c.cache_read_mj,
-         c.cache_write_mj, c.output_mj, c.uncached_cost::numeric, c.cache_read_cost::numeric, c.cache_write_cost::numeric,
-         c.output_cost::numeric
-    FROM allocations_at(seq) c
-   CROSS JOIN LATERAL (
-     SELECT coalesce(s.usage_key_id, refuse_without_lines(c.entity_id, c.scope, c.window_start)) AS usage_key_id,
-            s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj, s.device_cost, s.overhead_cost,
-            s.gpu_cost
-       FROM (SELECT 1) AS one
-       LEFT JOIN cost_share s ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
-                             AND s.revision = c.revision
-      WHERE c.line = 'usage' AND c.lines > 0
-      UNION ALL
-     SELECT array_fill(0::bigint, ARRAY[c.lines]), array_fill(c.device_metered_mj, ARRAY[c.lines]),
-            array_fill(c.device_estimated_mj, ARRAY[c.lines]), array_fill(c.host_mj, ARRAY[c.lines]),
-            array_fill(c.overhead_mj, ARRAY[c.lines]), array_fill(c.device_cost::numeric, ARRAY[c.lines]),
-            array_fill(c.overhead_cost::numeric, ARRAY[c.lines]), array_fill(c.gpu_cost::numeric, ARRAY[c.lines])
-      WHERE c.line <> 'usage' OR c.lines = 0
-     OFFSET 0) l;
-END;
-COMMENT ON FUNCTION shares_at(bigint) IS 'What is allocated of windows as known at a cut-off, with the arrays of its lines; ask by entity_id or scope, and by window_start.';
-
 CREATE FUNCTION cost_lines_at(seq bigint)
 RETURNS TABLE (scope text, window_start timestamptz, line text, usage_key_id bigint, revision int, cut_off_id bigint,
                batch_seq bigint, entity_id text, currency text, weight_version int, gpu_terms text, busy_s int,
@@ -213,13 +177,30 @@ RETURNS TABLE (scope text, window_start timestamptz, line text, usage_key_id big
                device_cost numeric, overhead_cost numeric, gpu_cost numeric) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT c.scope, c.window_start, c.line, l.usage_key_id, c.revision, c.cut_off_id, c.batch_seq, c.entity_id,
-         c.currency, c.weight_version, c.gpu_terms, c.busy_s, l.device_metered_mj, l.device_estimated_mj, l.host_mj,
+         c.currency::text, c.weight_version, c.gpu_terms, c.busy_s, l.device_metered_mj, l.device_estimated_mj, l.host_mj,
          l.overhead_mj, l.device_cost, l.overhead_cost, l.gpu_cost
-    FROM shares_at(seq) c
-   CROSS JOIN LATERAL unnest(c.usage_key_id, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj,
-                             c.device_cost, c.overhead_cost, c.gpu_cost)
-                   AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost,
-                        overhead_cost, gpu_cost);
+    FROM allocations_at(seq) c
+   CROSS JOIN LATERAL (
+     SELECT u.usage_key_id, coalesce(u.device_metered_mj, 0) AS device_metered_mj,
+            coalesce(u.device_estimated_mj, 0) AS device_estimated_mj, coalesce(u.host_mj, 0) AS host_mj,
+            coalesce(u.overhead_mj, 0) AS overhead_mj,
+            amount_of(u.device_low, u.device_high) AS device_cost,
+            amount_of(u.overhead_low, u.overhead_high) AS overhead_cost, amount_of(u.gpu_low, u.gpu_high) AS gpu_cost
+       FROM (SELECT 1) AS one
+       LEFT JOIN cost_share s ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
+                             AND s.revision = c.revision
+      CROSS JOIN LATERAL unnest(coalesce(s.usage_key_id, refuse_without_lines(c.entity_id, c.scope, c.window_start)),
+                                s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj,
+                                s.device_cost_low, s.device_cost_high, s.overhead_cost_low, s.overhead_cost_high,
+                                s.gpu_cost_low, s.gpu_cost_high)
+                      AS u(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_low,
+                           device_high, overhead_low, overhead_high, gpu_low, gpu_high)
+      WHERE c.line = 'usage' AND c.lines > 0
+      UNION ALL
+     SELECT 0, c.device_metered_mj, c.device_estimated_mj, c.host_mj, c.overhead_mj, c.device_cost::numeric,
+            c.overhead_cost::numeric, c.gpu_cost::numeric
+      WHERE c.line <> 'usage' AND c.lines > 0
+     OFFSET 0) l;
 END;
 COMMENT ON FUNCTION cost_lines_at(bigint) IS 'Cost lines as known at a cut-off; ask by entity_id or scope, and by window_start. Those that were let go have to be made again before (flows/cost/recall.py).';
 

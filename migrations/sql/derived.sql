@@ -31,10 +31,9 @@ CREATE TABLE cost_pool (
 COMMENT ON COLUMN cost_pool.scope IS 'deployment:ID, or asset:ID for hardware that serves nothing, or gpu:UUID for a metered GPU nobody deployed.';
 CREATE INDEX ON cost_pool (entity_id, window_start);
 
--- As are_numbers, and exact as `amount` is.
-CREATE FUNCTION are_amounts(amounts numeric[], lines int) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN cardinality(amounts) = lines AND (SELECT coalesce(bool_and(coalesce(scale(trim_scale(a)) <= 12, false)), true)
-                                           FROM unnest(amounts) AS a);
+-- An amount of two numbers: what it has below 10,000 in 1e-12, and tens of thousands; NULL is none.
+CREATE FUNCTION amount_of(low bigint, high bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN high <> 0 THEN high * 10000::numeric ELSE 0 END + coalesce(low, 0) * 0.000000000001;
 
 -- What was allocated of a scope's window: the sums of its lines of one kind, how many these are, and what they were cut
 -- by. A revision has all of them. Without foreign keys: the flow writes its own entity and cut-off alone, and `check`
@@ -92,6 +91,8 @@ CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 1
 
 -- What each usage key took of it, the n-th of each array a line's, in order of their keys. They follow from facts and
 -- inputs, and the digest says whether they do: once their day is added up they may go, and are made again for whoever asks.
+-- A cost is two numbers, as amount_of() has it. What hardly compresses is stored as it is, to try takes most of a COPY:
+-- in its page where it fits there, or each array would be looked for apart.
 CREATE TABLE cost_share (
   entity_id           text NOT NULL,
   window_start        timestamptz NOT NULL CHECK (on_grid(window_start)),
@@ -100,17 +101,25 @@ CREATE TABLE cost_share (
   batch_seq           bigint NOT NULL,
   recalled_at         timestamptz,
   usage_key_id        bigint[] NOT NULL CHECK (are_numbers(usage_key_id, cardinality(usage_key_id))),
-  device_metered_mj   bigint[] NOT NULL CHECK (are_numbers(device_metered_mj, cardinality(usage_key_id))),
-  device_estimated_mj bigint[] NOT NULL CHECK (are_numbers(device_estimated_mj, cardinality(usage_key_id))),
-  host_mj             bigint[] NOT NULL CHECK (are_numbers(host_mj, cardinality(usage_key_id))),
-  overhead_mj         bigint[] NOT NULL CHECK (are_numbers(overhead_mj, cardinality(usage_key_id))),
-  device_cost         numeric[] NOT NULL CHECK (are_amounts(device_cost, cardinality(usage_key_id))),
-  overhead_cost       numeric[] NOT NULL CHECK (are_amounts(overhead_cost, cardinality(usage_key_id))),
-  gpu_cost            numeric[] NOT NULL CHECK (are_amounts(gpu_cost, cardinality(usage_key_id))),
+  device_metered_mj   bigint[] CHECK (are_numbers(device_metered_mj, cardinality(usage_key_id))),
+  device_estimated_mj bigint[] CHECK (are_numbers(device_estimated_mj, cardinality(usage_key_id))),
+  host_mj             bigint[] CHECK (are_numbers(host_mj, cardinality(usage_key_id))),
+  overhead_mj         bigint[] CHECK (are_numbers(overhead_mj, cardinality(usage_key_id))),
+  device_cost_low     bigint[] CHECK (are_numbers(device_cost_low, cardinality(usage_key_id))),
+  device_cost_high    bigint[] CHECK (are_numbers(device_cost_high, cardinality(usage_key_id))),
+  overhead_cost_low   bigint[] CHECK (are_numbers(overhead_cost_low, cardinality(usage_key_id))),
+  overhead_cost_high  bigint[] CHECK (are_numbers(overhead_cost_high, cardinality(usage_key_id))),
+  gpu_cost_low        bigint[] CHECK (are_numbers(gpu_cost_low, cardinality(usage_key_id))),
+  gpu_cost_high       bigint[] CHECK (are_numbers(gpu_cost_high, cardinality(usage_key_id))),
   PRIMARY KEY (entity_id, window_start, scope, revision),
   CHECK (0 <> ALL (usage_key_id))
-);
+) WITH (toast_tuple_target = 8160);
+ALTER TABLE cost_share ALTER COLUMN usage_key_id SET STORAGE EXTERNAL, ALTER COLUMN device_metered_mj SET STORAGE EXTERNAL,
+                       ALTER COLUMN overhead_mj SET STORAGE EXTERNAL, ALTER COLUMN device_cost_low SET STORAGE EXTERNAL,
+                       ALTER COLUMN overhead_cost_low SET STORAGE EXTERNAL, ALTER COLUMN gpu_cost_low SET STORAGE EXTERNAL;
 COMMENT ON TABLE cost_share IS 'Cost lines of usage of scopes by window, many in a row; those of days that are over may have gone.';
+COMMENT ON COLUMN cost_share.host_mj IS 'As all energy and cost here, NULL where no line has any.';
+COMMENT ON COLUMN cost_share.device_cost_high IS 'Tens of thousands of the cost, beside what is below in 1e-12.';
 COMMENT ON COLUMN cost_share.recalled_at IS 'When they were made again for somebody who asked; NULL: they are as they were allocated.';
 
 -- Days of an entity that are over, of which cost lines are added up: reports read those instead of their windows.

@@ -15,7 +15,10 @@ HOURS = 2
 END = START + timedelta(hours=HOURS)
 RESIDUALS = """
 WITH lines AS (
-  SELECT a.scope, a.window_start, l.*
+  SELECT a.scope, a.window_start, l.device_metered_mj, l.device_estimated_mj,
+         l.device_low / 1e12 + coalesce(l.device_high, 0) * 1e4 AS device_cost,
+         l.overhead_low / 1e12 + coalesce(l.overhead_high, 0) * 1e4 AS overhead_cost,
+         l.gpu_low / 1e12 + coalesce(l.gpu_high, 0) * 1e4 AS gpu_cost
     FROM (SELECT DISTINCT ON (scope, window_start, line) * FROM cost_allocation
            ORDER BY scope, window_start, line, revision DESC) a
     LEFT JOIN cost_share s ON s.scope = a.scope AND s.window_start = a.window_start
@@ -23,11 +26,11 @@ WITH lines AS (
    CROSS JOIN LATERAL unnest(
      coalesce(s.device_metered_mj, ARRAY[a.device_metered_mj]),
      coalesce(s.device_estimated_mj, ARRAY[a.device_estimated_mj]),
-     coalesce(s.device_cost, ARRAY[a.device_cost::numeric]),
-     coalesce(s.overhead_cost, ARRAY[a.overhead_cost::numeric]),
-     coalesce(s.gpu_cost, ARRAY[a.gpu_cost::numeric]))
-                   AS l(device_metered_mj, device_estimated_mj, device_cost, overhead_cost,
-                        gpu_cost)
+     coalesce(s.device_cost_low::numeric[], ARRAY[a.device_cost * 1e12]), s.device_cost_high,
+     coalesce(s.overhead_cost_low::numeric[], ARRAY[a.overhead_cost * 1e12]), s.overhead_cost_high,
+     coalesce(s.gpu_cost_low::numeric[], ARRAY[a.gpu_cost * 1e12]), s.gpu_cost_high)
+                   AS l(device_metered_mj, device_estimated_mj, device_low, device_high,
+                        overhead_low, overhead_high, gpu_low, gpu_high)
 ), pools AS (
   SELECT DISTINCT ON (scope, window_start, kind) * FROM cost_pool
    ORDER BY scope, window_start, kind, revision DESC

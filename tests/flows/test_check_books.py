@@ -194,11 +194,11 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("cost_line", "factory deployment:none", "scope", "one that is there", "deployment:none"),
     ),
     "a cost line was changed": (
-        "UPDATE cost_share SET gpu_cost[1] = gpu_cost[1] + 1",
+        "UPDATE cost_share SET gpu_cost_low[1] = gpu_cost_low[1] + 1000000000000",
         ("cost", "factory account 2000 USD", "amount", "*", "*"),
     ),
     "a cost line took another's part": (
-        "UPDATE cost_share SET gpu_cost[1] = gpu_cost[1] + 1",
+        "UPDATE cost_share SET gpu_cost_low[1] = gpu_cost_low[1] + 1000000000000",
         ("cost_share", "factory deployment:chat", "digest", "*", "*"),
     ),
     "what was allocated was changed": (

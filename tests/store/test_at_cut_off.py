@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ TRUTHS = {
 # Charges add up, and are priced beside it where a part of a day is asked for; so do costs of days.
 SUMMED = {"charges_at", "charged_at", "costs_at"}
 # What is allocated, line by line.
-SPELT_OUT = {"cost_lines_at", "shares_at"}
+SPELT_OUT = {"cost_lines_at"}
 # What stands for a fact, which is asked by its own name and not at a cut-off.
 FATES = {"fates_of", "standing_facts"}
 # What reports group usage keys by.
@@ -146,12 +147,16 @@ async def test_lines_of_what_is_allocated_stand_one_by_one(
     revised: Database, worker: Connection
 ) -> None:
     for seq in (*range(LAST + 1), 2**62):
-        rows = await worker.fetch("SELECT * FROM shares_at($1)", seq)
+        rows = await worker.fetch(
+            """SELECT c.*, s.usage_key_id, s.device_cost_low FROM allocations_at($1) c
+                 JOIN cost_share s USING (scope, window_start, revision)""",
+            seq,
+        )
         lines = await worker.fetch("SELECT * FROM cost_lines_at($1)", seq)
         expected = {
-            (row["scope"], row["window_start"], key, row["revision"], spent)
+            (row["scope"], row["window_start"], key, row["revision"], Decimal(spent) / 10**12)
             for row in rows
-            for key, spent in zip(row["usage_key_id"], row["device_cost"], strict=True)
+            for key, spent in zip(row["usage_key_id"], row["device_cost_low"], strict=True)
         }
         found = [(r[0], r[1], r["usage_key_id"], r["revision"], r["device_cost"]) for r in lines]
         assert sorted(found) == sorted(expected)

@@ -96,10 +96,10 @@ BEGIN
               FROM usage_delta GROUP BY window_start, usage_key_id) d
      GROUP BY window_start ORDER BY window_start;
   INSERT INTO cost_share (scope, window_start, usage_key_id, revision, batch_seq, entity_id, device_metered_mj,
-                          device_estimated_mj, host_mj, overhead_mj, device_cost, overhead_cost, gpu_cost)
+                          device_estimated_mj, host_mj, overhead_mj, device_cost_low, overhead_cost_low, gpu_cost_low)
     SELECT 'deployment:d', window_start, array_agg(usage_key_id ORDER BY usage_key_id), 1, max(batch_seq),
            'factory', array_agg(1), array_agg(0), array_agg(0), array_agg(0),
-           array_agg(1::numeric), array_agg(1::numeric), array_agg(1::numeric)
+           array_agg(1000000000000), array_agg(1000000000000), array_agg(1000000000000)
       FROM (SELECT window_start, usage_key_id, max(batch_seq) AS batch_seq
               FROM usage_delta GROUP BY window_start, usage_key_id) d
      GROUP BY window_start ORDER BY window_start;

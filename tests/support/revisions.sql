@@ -16,9 +16,9 @@ INSERT INTO cost_allocation (scope, window_start, line, lines, revision, cut_off
   SELECT 'deployment:' || customer_id, window_start, 'usage', 1, revision, 1, batch_seq, entity_id,
          'EUR', 1, 1, 1, 1, 1, 'owned', 900, 1, 0, 0, 0, revision, 1, 1, sha256('') FROM revised;
 INSERT INTO cost_share (scope, window_start, usage_key_id, revision, batch_seq, entity_id, device_metered_mj,
-                        device_estimated_mj, host_mj, overhead_mj, device_cost, overhead_cost, gpu_cost)
+                        device_estimated_mj, host_mj, overhead_mj, device_cost_low, overhead_cost_low, gpu_cost_low)
   SELECT 'deployment:' || customer_id, window_start, ARRAY[usage_key_id], revision, batch_seq, entity_id, '{1}', '{0}', '{0}',
-         '{0}', ARRAY[revision], '{1}', '{1}' FROM revised;
+         '{0}', ARRAY[revision * 1000000000000], '{1000000000000}', '{1000000000000}' FROM revised;
 INSERT INTO cost_pool (scope, window_start, kind, revision, cut_off_id, batch_seq, entity_id, currency, amount)
   SELECT 'deployment:' || customer_id, window_start, 'gpu', revision, 1, batch_seq, entity_id, 'EUR', revision
     FROM revised;

@@ -348,7 +348,8 @@ WITH run AS (
    WHERE c.batch_seq <= greatest(r.batch_seq, s.batch_seq)
    ORDER BY c.entity_id, c.scope, c.window_start, c.line, c.revision DESC
 ), shared AS (
-  SELECT c.*, s.usage_key_id, s.device_cost AS devices, s.overhead_cost AS overheads, s.gpu_cost AS gpus
+  SELECT c.*, s.usage_key_id, s.device_cost_low, s.device_cost_high, s.overhead_cost_low, s.overhead_cost_high,
+         s.gpu_cost_low, s.gpu_cost_high
     FROM latest c LEFT JOIN cost_share s
       ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope AND s.revision = c.revision
    WHERE c.line = 'usage' AND c.lines > 0
@@ -359,11 +360,12 @@ WITH run AS (
          c.overhead_cost::numeric AS overhead_cost, c.gpu_cost::numeric AS gpu_cost
     FROM latest c WHERE c.line <> 'usage'
    UNION ALL
-  SELECT s.entity_id, s.booked_for, s.currency, s.line, s.gpu_terms, l.usage_key_id, l.device_cost, l.overhead_cost,
-         l.gpu_cost
+  SELECT s.entity_id, s.booked_for, s.currency, s.line, s.gpu_terms, l.usage_key_id, amount_of(l.device_low, l.device_high),
+         amount_of(l.overhead_low, l.overhead_high), amount_of(l.gpu_low, l.gpu_high)
     FROM shared s
-   CROSS JOIN LATERAL unnest(s.usage_key_id, s.devices, s.overheads, s.gpus)
-                   AS l(usage_key_id, device_cost, overhead_cost, gpu_cost)
+   CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_cost_low, s.device_cost_high, s.overhead_cost_low, s.overhead_cost_high,
+                             s.gpu_cost_low, s.gpu_cost_high)
+                   AS l(usage_key_id, device_low, device_high, overhead_low, overhead_high, gpu_low, gpu_high)
    WHERE (s.entity_id, s.booked_for) NOT IN (SELECT t.entity_id, t.booked_for FROM thin t)
    UNION ALL
   SELECT l.entity_id, l.day_start, l.currency, l.line, l.gpu_terms, l.usage_key_id, l.device_cost::numeric,

@@ -22,14 +22,16 @@ WITH latest AS (
     FROM told_windows c LEFT JOIN thin t USING (entity_id, day_start) WHERE c.line <> 'usage' OR t.entity_id IS NOT NULL
    UNION ALL
   SELECT c.entity_id, c.day_start, c.scope, c.line, l.usage_key_id, c.currency::text, c.gpu_terms, c.busy_s,
-         l.device_metered_mj, l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost, l.overhead_cost, l.gpu_cost
+         coalesce(l.device_metered_mj, 0), coalesce(l.device_estimated_mj, 0), coalesce(l.host_mj, 0), coalesce(l.overhead_mj, 0), amount_of(l.device_low, l.device_high),
+         amount_of(l.overhead_low, l.overhead_high), amount_of(l.gpu_low, l.gpu_high)
     FROM told_windows c LEFT JOIN thin t USING (entity_id, day_start)
     JOIN cost_share s ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
                      AND s.revision = c.revision
    CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj,
-                             s.device_cost, s.overhead_cost, s.gpu_cost)
-                   AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_cost,
-                        overhead_cost, gpu_cost)
+                             s.device_cost_low, s.device_cost_high, s.overhead_cost_low, s.overhead_cost_high,
+                             s.gpu_cost_low, s.gpu_cost_high)
+                   AS l(usage_key_id, device_metered_mj, device_estimated_mj, host_mj, overhead_mj, device_low, device_high,
+                        overhead_low, overhead_high, gpu_low, gpu_high)
    WHERE c.line = 'usage' AND t.entity_id IS NULL
 ), due AS (
   SELECT l.entity_id, l.day_start, l.scope, l.line, l.usage_key_id, l.currency, l.gpu_terms,
@@ -191,24 +193,23 @@ WITH shares AS (
     FROM cost_share s LEFT JOIN cost_allocation c ON c.scope = s.scope AND c.window_start = s.window_start
                                                  AND c.line = 'usage' AND c.revision = s.revision
 ), summed AS (
-  SELECT s.*, n.*
+  SELECT s.*, n.*, d.sha
     FROM shares s
    CROSS JOIN LATERAL (
-     SELECT count(*) AS found, sum(u.mj_1) AS mj_1, sum(u.mj_2) AS mj_2, sum(u.mj_3) AS mj_3, sum(u.mj_4) AS mj_4,
-            sum(u.cost_1) AS cost_1, sum(u.cost_2) AS cost_2, sum(u.cost_3) AS cost_3,
-            sha256(array_send(array_agg(u.key ORDER BY u.n)) || array_send(array_agg(u.mj_1 ORDER BY u.n))
-                   || array_send(array_agg(u.mj_2 ORDER BY u.n)) || array_send(array_agg(u.mj_3 ORDER BY u.n))
-                   || array_send(array_agg(u.mj_4 ORDER BY u.n))
-                   || array_send(array_agg(floor(u.cost_1 * 0.0001)::bigint ORDER BY u.n))
-                   || array_send(array_agg(floor(u.cost_2 * 0.0001)::bigint ORDER BY u.n))
-                   || array_send(array_agg(floor(u.cost_3 * 0.0001)::bigint ORDER BY u.n))
-                   || array_send(array_agg(((u.cost_1 - floor(u.cost_1 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n))
-                   || array_send(array_agg(((u.cost_2 - floor(u.cost_2 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n))
-                   || array_send(array_agg(((u.cost_3 - floor(u.cost_3 * 0.0001) * 10000) * 1000000000000)::bigint ORDER BY u.n)))
-              AS sha
-       FROM unnest(s.usage_key_id, s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj, s.device_cost,
-                   s.overhead_cost, s.gpu_cost) WITH ORDINALITY
-         AS u(key, mj_1, mj_2, mj_3, mj_4, cost_1, cost_2, cost_3, n)) n
+     SELECT count(*) AS found, coalesce(sum(u.mj_1), 0) AS mj_1, coalesce(sum(u.mj_2), 0) AS mj_2,
+            coalesce(sum(u.mj_3), 0) AS mj_3, coalesce(sum(u.mj_4), 0) AS mj_4,
+            coalesce(sum(u.low_1), 0) * 0.000000000001 + coalesce(sum(u.high_1), 0) * 10000 AS cost_1,
+            coalesce(sum(u.low_2), 0) * 0.000000000001 + coalesce(sum(u.high_2), 0) * 10000 AS cost_2,
+            coalesce(sum(u.low_3), 0) * 0.000000000001 + coalesce(sum(u.high_3), 0) * 10000 AS cost_3
+       FROM unnest(s.usage_key_id, s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj, s.device_cost_low,
+                   s.device_cost_high, s.overhead_cost_low, s.overhead_cost_high, s.gpu_cost_low, s.gpu_cost_high)
+         AS u(key, mj_1, mj_2, mj_3, mj_4, low_1, high_1, low_2, high_2, low_3, high_3)) n
+   CROSS JOIN LATERAL (SELECT array_fill(0::bigint, ARRAY[cardinality(s.usage_key_id)]) AS zeros OFFSET 0) z
+   CROSS JOIN LATERAL (
+     SELECT sha256(array_send(s.usage_key_id) || string_agg(array_send(coalesce(a.amounts, z.zeros)), '' ORDER BY a.n)) AS sha
+       FROM (VALUES (1, s.device_metered_mj), (2, s.device_estimated_mj), (3, s.host_mj), (4, s.overhead_mj),
+                    (5, s.device_cost_high), (6, s.overhead_cost_high), (7, s.gpu_cost_high),
+                    (8, s.device_cost_low), (9, s.overhead_cost_low), (10, s.gpu_cost_low)) AS a(n, amounts)) d
 ), wrong AS (
   SELECT s.entity_id, s.scope, s.window_start, f.name, f.expected, f.stored
     FROM summed s

@@ -127,11 +127,13 @@ WITH run AS (
 ), plus AS (
   SELECT coalesce(a.above_id, k.customer_id) AS customer_id, s.subscription_row_id, b.price_id,
          anchored_month(l.window_start, s.zone, s.anchor_day) AS month,
-         round(sum(l.device_cost + l.overhead_cost + l.gpu_cost) * (100 + b.markup) / 100, 12) AS expected
+         round(sum(amount_of(l.device_low, l.device_high) + amount_of(l.overhead_low, l.overhead_high)
+                   + amount_of(l.gpu_low, l.gpu_high)) * (100 + b.markup) / 100, 12) AS expected
     FROM (SELECT c.window_start, c.run_seq AS batch_seq, u.*
             FROM allocated c JOIN cost_share s USING (entity_id, window_start, scope, revision)
-           CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_cost, s.overhead_cost, s.gpu_cost)
-                           AS u (usage_key_id, device_cost, overhead_cost, gpu_cost)) l
+           CROSS JOIN LATERAL unnest(s.usage_key_id, s.device_cost_low, s.device_cost_high, s.overhead_cost_low,
+                                     s.overhead_cost_high, s.gpu_cost_low, s.gpu_cost_high)
+                           AS u (usage_key_id, device_low, device_high, overhead_low, overhead_high, gpu_low, gpu_high)) l
     JOIN usage_key k USING (usage_key_id)
     LEFT JOIN customer_above a ON a.customer_id = k.customer_id AND a.pays AND a.recorded @> l.batch_seq AND a.valid @> l.window_start
     JOIN subscription s ON s.customer_id = coalesce(a.above_id, k.customer_id) AND s.valid @> l.window_start

@@ -1,10 +1,10 @@
 """What is allocated of windows: rows of scopes with the sums of their lines, and the lines of
 usage beside them, many in a row, whose amounts are arrays."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
-from itertools import chain
+from itertools import repeat
 from typing import NamedTuple, Unpack
 
 import asyncpg
@@ -36,14 +36,17 @@ ALLOCATIONS = load_queries("cost/allocations")
 SUMS = tuple(name for name in SHARE if name != "usage_key_id")
 STAMP = ("cut_off_id", "batch_seq", "entity_id")
 COLUMNS = (*ALLOCATION, "lines", *SUMS, "digest", *STAMP)
+_NARROW = tuple(name for name in SHARE if name not in COSTS)
+# Costs are told in two numbers of 64 bits each.
+_HIGH, _LOW = tuple(f"{name}_high" for name in COSTS), tuple(f"{name}_low" for name in COSTS)
+ARRAYS = (*_NARROW, *_HIGH, *_LOW)
 SHARE_COLUMNS = (
-    *("entity_id", "window_start", "scope", "revision", *SHARE),
+    *("entity_id", "window_start", "scope", "revision", *ARRAYS),
     *("batch_seq", "recalled_at"),
 )
 _KIND_COSTS = tuple(name for name, kind in KIND_SUMS.items() if kind == pl.Int128())
 # What a query says that needs lines which were let go.
 LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
-# Costs are told in two numbers of 64 bits each.
 _HALF = pl.Series([10**16], dtype=pl.Int128)
 
 
@@ -62,22 +65,26 @@ async def find_allocations(
     values = {name: [row[name] for row in stored] for name in ALLOCATION}
     values |= {name: [units_of(amount) for amount in values[name]] for name in _KIND_COSTS}
     rows = pl.DataFrame(values, ALLOCATION)
-    said = {name: list(chain.from_iterable(row[name] for row in stored)) for name in SHARE}
-    said |= {name: [units_of(amount) for amount in said[name]] for name in COSTS}
-    at = np.repeat(np.arange(len(stored)), [len(row["usage_key_id"]) for row in stored])
-    lines = rows[at].hstack(pl.DataFrame(said, SHARE))
+    counts = [len(row["usage_key_id"]) for row in stored]
+    said = pl.DataFrame(
+        {name: _flat([row[name] for row in stored], counts) for name in ARRAYS},
+        dict.fromkeys(ARRAYS, pl.Int64),
+    )
+    at = np.repeat(np.arange(len(stored)), counts)
+    lines = rows[at].hstack(said.with_columns(_whole(name) for name in COSTS))
     return Allocations(rows, lines.select(*LINE))
 
 
-def digests(lines: pl.DataFrame, counts: Sequence[int]) -> list[bytes]:
-    """The SHA-256 of so many lines one after the other: of their keys, energies and costs, these in
-    two numbers each, as arrays that PostgreSQL sends."""
-    high = [lines[name] // _HALF for name in COSTS]
-    low = [lines[name] - above * _HALF for name, above in zip(COSTS, high, strict=True)]
-    narrow = [lines[name] for name in SHARE if name not in COSTS]
-    runs = pl.Series(counts, dtype=pl.Int64)
-    columns = [arrays(each.cast(pl.Int64), runs) for each in (*narrow, *high, *low)]
-    return [sha256(b"".join(row)).digest() for row in zip(*columns, strict=True)]
+def _flat(runs: Iterable[Sequence[int] | None], counts: Iterable[int]) -> list[int]:
+    """Arrays one after the other; in one that is not there nothing has anything."""
+    pairs = zip(runs, counts, strict=True)
+    return [number for run, count in pairs for number in (repeat(0, count) if run is None else run)]
+
+
+def _whole(name: str) -> pl.Expr:
+    """A cost of its two numbers."""
+    high, low = (pl.col(f"{name}_{half}").cast(pl.Int128) for half in ("high", "low"))
+    return (high * 10**16 + low).alias(name)
 
 
 async def append_allocations(
@@ -91,47 +98,47 @@ async def append_allocations(
     """Store what is allocated otherwise from now on."""
     if allocations.rows.is_empty():
         return
-    lines = allocations.lines.sort(LINE_KEY)
-    rows = _summed(allocations.rows, lines).with_columns(
+    runs = lines_of_usage(allocations.lines.filter(line=USAGE)).runs
+    rows = _summed(allocations, runs).with_columns(
         cut_off_id=pl.lit(cut_off.cut_off_id, pl.Int64), entity_id=pl.lit(entity_id)
     )
     sent = Rows.of(rows, COLUMNS)
     sent.number(batch_seq)
     await copy_binary(connection, "cost_allocation", sent)
-    of_usage = rows.filter(pl.col("digest").is_not_null())
-    numbered = of_usage.with_columns(batch_seq=pl.lit(batch_seq, pl.Int64))
-    await append_shares(connection, numbered, lines.filter(line=USAGE))
+    numbered = rows.filter(line=USAGE).with_columns(batch_seq=pl.lit(batch_seq, pl.Int64))
+    await _append_shares(connection, numbered, runs)
 
 
-async def append_shares(connection: Connection, rows: pl.DataFrame, lines: pl.DataFrame) -> None:
-    """Store the lines of usage of some rows, sorted alike: `lines` says how many each has."""
-    if rows.is_empty():
-        return
-    shares = rows.with_columns(arrays(lines[name], rows["lines"]) for name in SHARE)
+async def _append_shares(connection: Connection, rows: pl.DataFrame, runs: pl.DataFrame) -> None:
+    """Store the lines of usage of some rows, where they have any."""
+    shares = rows.drop(ARRAYS, strict=False).join(runs, on=[*_WHERE])
     columns = [name for name in SHARE_COLUMNS if name in shares.columns]
-    await copy_binary(connection, "cost_share", Rows.of(shares, columns))
+    if not shares.is_empty():
+        await copy_binary(connection, "cost_share", Rows.of(shares, columns))
 
 
-def _summed(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+def _summed(allocations: Allocations, runs: pl.DataFrame) -> pl.DataFrame:
     """Rows, by their key, with how many lines they have and what these come to."""
     key = list(ALLOCATION_KEY)
-    grouped = lines.group_by(key, maintain_order=True)
-    sums = grouped.agg(pl.len().cast(pl.Int32).alias("lines"), *(pl.col(n).sum() for n in SUMS))
-    digest = pl.Series("digest", digests(lines, sums["lines"].to_list()), dtype=pl.Binary)
-    there = sums.with_columns(digest)
-    joined = rows.join(there, on=key, how="left", maintain_order="left")
-    digest_of_usage = pl.when(pl.col("line") == USAGE).then("digest")
-    return joined.with_columns(
-        *(pl.col(name).fill_null(0) for name in ("lines", *SUMS)), digest=digest_of_usage
-    ).sort(key)
+    sums = allocations.lines.group_by(key).agg(
+        pl.len().cast(pl.Int32).alias("lines"), *(pl.col(name).sum() for name in SUMS)
+    )
+    digests = runs.select(*_WHERE, "digest", line=pl.lit(USAGE))
+    joined = allocations.rows.join(sums, on=key, how="left").join(digests, on=key, how="left")
+    return joined.with_columns(pl.col(name).fill_null(0) for name in ("lines", *SUMS)).sort(key)
 
 
 class LinesOf(NamedTuple):
-    """Lines of usage of scopes and windows, in order: how many each has, with their digests."""
+    """Lines of usage, in order, and those of each scope and window as arrays with a digest."""
 
     lines: pl.DataFrame
-    counts: Mapping[ScopeWindow, int]
-    digests: Mapping[ScopeWindow, bytes]
+    runs: pl.DataFrame
+
+    @property
+    def digests(self) -> dict[ScopeWindow, bytes]:
+        """The SHA-256 of lines, by scope and window."""
+        keys = self.runs.select(*_WHERE).iter_rows()
+        return dict(zip(keys, self.runs["digest"].to_list(), strict=True))
 
     def only(self, of: Collection[ScopeWindow]) -> pl.DataFrame:
         """The lines of some scopes and windows, in their order."""
@@ -145,13 +152,32 @@ _WHERE = {"scope": LINE["scope"], "window_start": LINE["window_start"]}
 def lines_of_usage(lines: pl.DataFrame) -> LinesOf:
     """Lines of usage by scope and window."""
     ordered = lines.sort(LINE_KEY)
-    groups = ordered.group_by([*_WHERE], maintain_order=True).len()
-    keys = list(groups.select(*_WHERE).iter_rows())
-    counts = groups["len"].to_list()
-    made = digests(ordered, counts)
-    return LinesOf(
-        ordered, dict(zip(keys, counts, strict=True)), dict(zip(keys, made, strict=True))
+    runs = ordered.group_by([*_WHERE], maintain_order=True).len("counts")
+    columns, counts = _halved(ordered), runs["counts"]
+    said = [arrays(column, counts) for column in columns]
+    told = zip(*(column.to_list() for column in said), strict=True)
+    digest = pl.Series("digest", [sha256(b"".join(row)).digest() for row in told], pl.Binary)
+    stored = (
+        each.zip_with(_have_any(column, counts), each.clear(len(each)))
+        for each, column in zip(said, columns, strict=True)
     )
+    return LinesOf(ordered, runs.select(*_WHERE).hstack([*stored, digest]))
+
+
+def _halved(lines: pl.DataFrame) -> list[pl.Series]:
+    """The columns of ARRAYS, of 64 bits each."""
+    high = [lines[name] // _HALF for name in COSTS]
+    low = [lines[name] - above * _HALF for name, above in zip(COSTS, high, strict=True)]
+    narrow = (lines[name] for name in _NARROW)
+    columns = zip(ARRAYS, (*narrow, *high, *low), strict=True)
+    return [each.cast(pl.Int64).alias(name) for name, each in columns]
+
+
+def _have_any(column: pl.Series, counts: pl.Series) -> pl.Series:
+    """Which of so many of a column, one after the other, have anything but 0."""
+    ends = np.cumsum(counts.to_numpy(), dtype=np.int64)
+    before = np.concatenate([[0], np.cumsum(column.to_numpy() != 0)])
+    return pl.Series(before[ends] > before[ends - counts.to_numpy()])
 
 
 async def find_allocated(
@@ -188,11 +214,9 @@ async def keep_recalled(
     ordered = sorted(same, key=lambda each: each.key)
     recalled_at = await ALLOCATIONS["find_present"].value(connection)
     rows = pl.DataFrame([each[:4] for each in ordered], _RECALLED, orient="row").with_columns(
-        entity_id=pl.lit(entity_id),
-        lines=pl.Series([again.counts[each.key] for each in ordered], dtype=pl.Int32),
-        recalled_at=pl.lit(recalled_at, LINE["window_start"]),
+        entity_id=pl.lit(entity_id), recalled_at=pl.lit(recalled_at, LINE["window_start"])
     )
-    await append_shares(connection, rows, again.only([each.key for each in ordered]))
+    await _append_shares(connection, rows, again.runs)
 
 
 _RECALLED = {**_WHERE, "revision": ALLOCATION["revision"], "batch_seq": pl.Int64()}

@@ -1,7 +1,30 @@
 -- name: find_allocations
--- What is allocated of an entity's windows as it stands, of all scopes or some. Index: cost_allocation (entity_id,
--- window_start), cost_share's primary key.
-SELECT c.* FROM shares_at(as_it_stands()) c
+-- What is allocated of an entity's windows as it stands, of all scopes or some, with the arrays of its lines, but for
+-- those without anything in them. Index:
+-- cost_allocation (entity_id, window_start), cost_share's primary key.
+SELECT c.scope, c.window_start, c.line, c.revision, c.currency::text AS currency, c.weight_version, c.weight_uncached,
+       c.weight_cache_read, c.weight_cache_write, c.weight_output, c.gpu_terms, c.busy_s, c.uncached, c.cache_read,
+       c.cache_write, c.output, c.uncached_mj, c.cache_read_mj, c.cache_write_mj, c.output_mj, c.uncached_cost,
+       c.cache_read_cost, c.cache_write_cost, c.output_cost, l.*
+  FROM allocations_at(as_it_stands()) c
+ CROSS JOIN LATERAL (
+   SELECT coalesce(s.usage_key_id, refuse_without_lines(c.entity_id, c.scope, c.window_start)) AS usage_key_id,
+          s.device_metered_mj, s.device_estimated_mj, s.host_mj, s.overhead_mj, s.device_cost_low, s.device_cost_high,
+          s.overhead_cost_low, s.overhead_cost_high, s.gpu_cost_low, s.gpu_cost_high
+     FROM (SELECT 1) AS one
+     LEFT JOIN cost_share s ON s.entity_id = c.entity_id AND s.window_start = c.window_start AND s.scope = c.scope
+                           AND s.revision = c.revision
+    WHERE c.line = 'usage' AND c.lines > 0
+    UNION ALL
+   SELECT array_fill(0::bigint, o.one), array_fill(c.device_metered_mj, o.one), array_fill(c.device_estimated_mj, o.one),
+          array_fill(c.host_mj, o.one), array_fill(c.overhead_mj, o.one),
+          array_fill(((c.device_cost - o.device * 10000) * 1000000000000)::bigint, o.one), array_fill(o.device, o.one),
+          array_fill(((c.overhead_cost - o.overhead * 10000) * 1000000000000)::bigint, o.one), array_fill(o.overhead, o.one),
+          array_fill(((c.gpu_cost - o.gpu * 10000) * 1000000000000)::bigint, o.one), array_fill(o.gpu, o.one)
+     FROM (SELECT ARRAY[c.lines] AS one, floor(c.device_cost * 0.0001)::bigint AS device,
+                  floor(c.overhead_cost * 0.0001)::bigint AS overhead, floor(c.gpu_cost * 0.0001)::bigint AS gpu) o
+    WHERE c.line <> 'usage' OR c.lines = 0
+   OFFSET 0) l
  WHERE c.entity_id = :entity_id AND c.window_start = ANY(:windows::timestamptz[])
    AND (:scopes::text[] IS NULL OR c.scope = ANY(:scopes::text[]))
  ORDER BY c.scope, c.window_start, c.line;
