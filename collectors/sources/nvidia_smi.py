@@ -7,7 +7,6 @@ shows is not measured.
 """
 
 import csv
-import gzip
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from collectors.errors import CollectSettingsError, SourceError
 from collectors.reading import GpuEnergyReading, MeterGapReading, Reading
 from collectors.source_settings import SourceSettings
 from collectors.sources.integral import PowerIntegral, microseconds_of
+from collectors.sources.recording import open_recording
 from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 
@@ -91,7 +90,7 @@ def open_nvidia_smi(settings: SourceSettings) -> NvidiaSmiSource:
 def _rows(path: Path, meter: str, zone: ZoneInfo) -> Generator[Reading, None, None]:
     sensors: dict[str, _Sensor] = {}
     latest_us = 0
-    with _open(path) as file:
+    with open_recording("nvidia_smi", path) as file:
         for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=1):
             named = {_column(name): value for name, value in row.items() if name}
             try:
@@ -158,12 +157,3 @@ def _power_mw(row: Mapping[str, str]) -> int | None:
         if watts is not None:
             return int(Decimal(watts[1]) * 1_000)
     return None
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8", newline="")
-        return path.open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise SourceError(f"nvidia_smi {path}: {error}; name a recording") from error

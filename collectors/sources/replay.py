@@ -6,7 +6,6 @@ reading says. A row with `gap` is a reason why there was no reading since `since
 """
 
 import csv
-import gzip
 import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 
 from collectors.errors import SourceError
 from collectors.reading import GpuEnergyReading, MeterGapReading, Reading
+from collectors.sources.recording import open_recording
 from collectors.sources.source import SourceSample
 from ledger.wire.rfc3339 import parse_rfc3339
 from ledger.wire.units import US_PER_S
@@ -72,7 +72,7 @@ class ReplaySource:
 
 def _rows(path: Path, start: datetime) -> Generator[ReplayRow, None, None]:
     first: datetime | None = None
-    with _open(path) as file:
+    with open_recording("replay", path) as file:
         for number, fields in enumerate(_records(path, file), start=1):
             try:
                 at = _sampled_at(fields, start)
@@ -85,15 +85,6 @@ def _rows(path: Path, start: datetime) -> Generator[ReplayRow, None, None]:
             origin = start if fields.get("offset_s") else (first or at)
             first = first or at
             yield ReplayRow(reading, (at - origin) // timedelta(microseconds=1))
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8", newline="")
-        return path.open(encoding="utf-8", newline="")
-    except OSError as error:
-        raise SourceError(f"replay {path}: {error}; name a recording") from error
 
 
 def _records(path: Path, file: TextIO) -> Iterator[Mapping[str, Any]]:

@@ -13,7 +13,6 @@ from hashlib import sha256
 from ledger.domain.errors import InvalidInputError
 
 FIRST = bytes(32)
-TableDay = tuple[str, date | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,6 @@ class SealPart:
     rows: int
     digest: bytes
     columns: str
-
-    @property
-    def table_and_day(self) -> TableDay:
-        """Table and day."""
-        return self.table, self.stored_day
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -27,6 +27,25 @@ class ReportScope(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class ScopedReport:
+    """A report of an entity over [since, until), as known at a cut-off."""
+
+    entity_id: str
+    since: datetime
+    until: datetime
+    cut_off: CutOff
+
+    def of_what(self) -> dict[str, object]:
+        """What it is of, as programs see it."""
+        return {
+            "entity_id": self.entity_id,
+            "since": self.since,
+            "until": self.until,
+            "cut_off_id": self.cut_off.cut_off_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ReportOption:
     """What may be asked beside entity and period, and what is where nothing is asked.
 

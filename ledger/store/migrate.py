@@ -1,6 +1,5 @@
 """Brings a database to the newest schema; run by the owner role only."""
 
-import asyncio
 from importlib.resources import files
 
 from alembic import command
@@ -10,7 +9,7 @@ from alembic.config import Config
 def migrate(owner_url: str) -> None:
     """Upgrade the database at `owner_url` (postgresql://…, the owner role) to the newest schema.
 
-    Blocking; must not be called from inside a running event loop (use `migrate_in_thread`).
+    Blocking; must not be called from inside a running event loop.
     """
     config = Config()
     config.set_main_option("script_location", str(files("migrations")))
@@ -18,8 +17,3 @@ def migrate(owner_url: str) -> None:
     url = owner_url.replace("postgresql://", "postgresql+asyncpg://", 1)
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     command.upgrade(config, "head")
-
-
-async def migrate_in_thread(owner_url: str) -> None:
-    """`migrate` for callers that already run an event loop."""
-    await asyncio.to_thread(migrate, owner_url)

@@ -26,6 +26,9 @@ FORMS = re.compile(r"ledger/wire/(\w+_)?answers\.py|ledger/domain/metering/struc
 # Comments and texts, in which words are prose.
 SQL_PROSE = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+PROPERTIES = {"property", "cached_property", "staticmethod", "classmethod"}
+# What httptools calls of whoever reads with it.
+CALLED = {"on_header", "on_headers_complete", "on_body", "on_message_complete"}
 
 
 def classes_of_two_meanings(sources: Iterable[Source]) -> Iterator[str]:
@@ -65,13 +68,15 @@ def forbidden_in_sql(path: str, text: str) -> Iterator[str]:
 
 
 def only_tests_use(shipped: Iterable[Source]) -> Iterator[str]:
-    """Public functions, classes and constants that nothing shipped mentions but their own line."""
+    """Public functions, classes, methods and constants that nothing shipped mentions but their own
+    line."""
     sources = list(shipped)
     words = Counter(word for source in sources for word in re.findall(r"\w+", source.text))
     for source in sources:
-        for node in source.tree.body:
+        methods = [each for node in source.tree.body for each in _methods(node)]
+        for node in [*source.tree.body, *methods]:
             for name in _defined(node):
-                if not name.startswith("_") and words[name] == 1:
+                if not name.startswith("_") and words[name] == 1 and name not in CALLED:
                     yield source.at(node, f"nothing shipped uses {name}")
 
 
@@ -97,10 +102,16 @@ def _bound(source: Source) -> Iterator[tuple[ast.expr | ast.arg, str]]:
             yield node, node.id
 
 
+def _methods(node: ast.stmt) -> list[ast.stmt]:
+    # A class that extends another may define what that one calls.
+    return node.body if isinstance(node, ast.ClassDef) and not node.bases else []
+
+
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        # What is decorated is used by what decorates it.
-        return [] if node.decorator_list else [node.name]
+        # What is decorated is used by what decorates it, but for a property.
+        decorators = {ast.unparse(each) for each in node.decorator_list} - PROPERTIES
+        return [] if decorators else [node.name]
     if isinstance(node, ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):

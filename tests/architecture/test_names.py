@@ -96,13 +96,23 @@ def test_words_that_hold_them_pass(text: str) -> None:
     assert not list(names.forbidden_words(parse(text, "ledger/flows/x.py")))
 
 
-@pytest.mark.parametrize("text", ["def f(): ...", "class A: ...", "MOST = 1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("def f(): ...", "class A: ...", "MOST = 1"),
+        *("class _A:\n  def f(self): ...", "class _A:\n  @property\n  def f(self): ..."),
+    ],
+)
 def test_what_nothing_shipped_uses_is_found(text: str) -> None:
     assert list(names.only_tests_use([parse(text), parse("x = y")]))
 
 
 @pytest.mark.parametrize(
-    "text", ["def f(): ...\n\n\nf()", "@command\ndef f(): ...", "def _f(): ..."]
+    "text",
+    [
+        *("def f(): ...\n\n\nf()", "@command\ndef f(): ...", "def _f(): ..."),
+        *("class _A(B):\n  def f(self): ...", "class _A:\n  @on\n  def f(self): ..."),
+    ],
 )
 def test_what_is_used_decorated_or_private_passes(text: str) -> None:
     assert not list(names.only_tests_use([parse(text)]))

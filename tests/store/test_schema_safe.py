@@ -1,5 +1,6 @@
 """Nothing in the schema leans on a path of schemas: not on its order, not on the name of one."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
 from ledger.store.metering.retention import close_days
-from ledger.store.migrate import migrate_in_thread
+from ledger.store.migrate import migrate
 from ledger.store.queries import Connection
 from ledger.store.roles import API, OWNER, WORKER, grant_database
 from tests.flows.billing import azure_hours, settled, subscribed
@@ -91,7 +92,7 @@ async def test_the_schema_may_have_any_name(server: EmbeddedServer, elsewhere: D
     run_apart(execute(elsewhere.superuser_url, f"CREATE SCHEMA books AUTHORIZATION {OWNER}"))
     run_apart(execute(elsewhere.superuser_url, f"ALTER DATABASE {name} SET search_path = books"))
     run_apart(grant_database(server.url(database="postgres"), name))
-    await migrate_in_thread(urls(server, name).owner_url)
+    await asyncio.to_thread(migrate, urls(server, name).owner_url)
     worker = await connect(server.url(WORKER, name))
     api = await connect(server.url(API, name))
     try:

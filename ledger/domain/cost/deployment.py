@@ -110,10 +110,6 @@ class Deployment:
             self, engine_instances=names, gpu_uuids=gpus, gpu_count=count, instance_gpus={}
         )
 
-    def serves(self, moment: datetime) -> bool:
-        """Whether `moment` is inside its validity."""
-        return self.valid_from <= moment and (self.valid_to is None or moment < self.valid_to)
-
 
 @dataclass(frozen=True, slots=True)
 class ServingDeployments:

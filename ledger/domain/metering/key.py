@@ -135,11 +135,6 @@ class Keyed:
     distinct: Combinations
     directory: Directory
 
-    @property
-    def usage_keys(self) -> tuple[UsageKeyRow, ...]:
-        """Each usage key once."""
-        return tuple(each.usage for each in self.named(self.beyond(KnownKeys())))
-
     def beyond(self, known: KnownKeys) -> list[int]:
         """Which of `distinct` have a key that is not known, one of each pair of keys."""
         new = np.flatnonzero(known.lacks(self.ids.usage) | known.lacks(self.ids.engine))

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from ledger.domain.books.booking import cost_accrued
-from ledger.domain.books.journal import JournalEntry
 from ledger.domain.parked import Part
-from ledger.domain.period import DAY, day_of, local_day, midnight
+from ledger.domain.period import DAY, day_of, midnight
+from ledger.flows.books.daily_entries import book_days, days_to_book
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
-from ledger.store.books.journal import add_to_entries
-from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost
 
 
@@ -32,33 +30,23 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 
 
 async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
-    connection, entity = context.connection, context.entity
-    days = {
-        f"cost:{entity.entity_id}:{start:%Y-%m-%dT%H:%MZ}": local_day(
-            day_of(start, entity.zone), entity.zone
-        )
-        for _, start in parts
-    }
+    connection = context.connection
+    days = days_to_book(context, "cost", parts)
     async with connection.transaction():
         moved = await cost.sum_costs_to_book(
             connection,
-            entity_id=entity.entity_id,
+            entity_id=context.entity.entity_id,
             days=days,
             batch_seq=context.cut_off.batch_seq,
         )
-        entries = [
-            JournalEntry(
-                entity_id=entity.entity_id,
-                kind="cost",
-                natural_key=key,
-                booked_for=days[key].start,
-                description="Cost of the day: electricity and hardware",
-                postings=cost_accrued(of_day),
-            )
-            for key, of_day in moved.items()
-        ]
-        batch_seq = await draw_batch_seq(connection)
-        return await add_to_entries(connection, entries, context.cut_off, batch_seq)
+        return await book_days(
+            connection,
+            context,
+            days,
+            {key: cost_accrued(of_day) for key, of_day in moved.items()},
+            kind="cost",
+            description="Cost of the day: electricity and hardware",
+        )
 
 
 # Cost of windows that have not begun waits: only what began before `now` is booked.

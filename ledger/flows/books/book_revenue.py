@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from ledger.domain.books.booking import usage_accrued
-from ledger.domain.books.journal import JournalEntry
 from ledger.domain.parked import Part
-from ledger.domain.period import DAY, day_of, local_day, midnight
+from ledger.domain.period import DAY, day_of, midnight
+from ledger.flows.books.daily_entries import book_days, days_to_book
 from ledger.flows.parts import Due
 from ledger.flows.stage import Stage, StageContext
-from ledger.store.books.journal import add_to_entries
-from ledger.store.connect import draw_batch_seq
 from ledger.store.memory import allow_memory
 from ledger.store.pricing import rating
 from ledger.store.queries import Connection
@@ -44,34 +42,23 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 async def _book_days(
     context: StageContext, many: bool, connection: Connection, parts: Sequence[Part]
 ) -> int:
-    entity = context.entity
-    days = {
-        f"revenue:{entity.entity_id}:{start:%Y-%m-%dT%H:%MZ}": local_day(
-            day_of(start, entity.zone), entity.zone
-        )
-        for _, start in parts
-    }
+    days = days_to_book(context, "revenue", parts)
     async with connection.transaction():
         await (rating.join_by_hashes if many else allow_memory)(connection)
         earned = await rating.sum_charges_to_book(
             connection,
-            entity_id=entity.entity_id,
+            entity_id=context.entity.entity_id,
             days=days,
             batch_seq=context.cut_off.batch_seq,
         )
-        entries = [
-            JournalEntry(
-                entity_id=entity.entity_id,
-                kind="revenue",
-                natural_key=key,
-                booked_for=days[key].start,
-                description="Usage of the day",
-                postings=usage_accrued(of_day),
-            )
-            for key, of_day in earned.items()
-        ]
-        batch_seq = await draw_batch_seq(connection)
-        return await add_to_entries(connection, entries, context.cut_off, batch_seq)
+        return await book_days(
+            connection,
+            context,
+            days,
+            {key: usage_accrued(of_day) for key, of_day in earned.items()},
+            kind="revenue",
+            description="Usage of the day",
+        )
 
 
 book_revenue = Stage(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import EXACT, plain
@@ -12,6 +11,7 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
 )
 from ledger.store.books.balances import Balance, find_balances
@@ -21,14 +21,10 @@ from ledger.wire.balance_answers import Balances as BalancesAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class BalancesReport:
+class BalancesReport(ScopedReport):
     """Accounts of an entity, of what is booked for before `since` and for before `until`, as known
     at a cut-off."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     accounts: Sequence[Balance]
 
 
@@ -56,10 +52,7 @@ async def _cut_off(connection: Connection, named: str) -> CutOff | None:
 
 def _to_json(report: BalancesReport) -> Mapping[str, object]:
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "accounts": [
             {
                 "account": each.account,

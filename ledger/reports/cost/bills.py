@@ -11,7 +11,7 @@ from ledger.domain.cost.utility_bill import TOLERANCE_PCT, BillComparison, Utili
 from ledger.domain.money import plain, total
 from ledger.domain.period import MICROSECOND, day_of
 from ledger.reports.cost.margin_text import UNKNOWN, kwh
-from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, Shown
+from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, ScopedReport, Shown
 from ledger.store.connect import CutOff
 from ledger.store.cost import site_costs
 from ledger.store.cost.utility_bills import list_bills_in
@@ -36,13 +36,9 @@ class ComparedBill:
 
 
 @dataclass(frozen=True, slots=True)
-class BillsReport:
+class BillsReport(ScopedReport):
     """Bills that have a day in [since, until) as known at a cut-off, in order of site and time."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     bills: tuple[ComparedBill, ...]
 
 
@@ -141,10 +137,7 @@ def _bill_json(each: ComparedBill) -> dict[str, object]:
 
 def _to_json(report: BillsReport) -> Mapping[str, object]:
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "tolerance_pct": plain(TOLERANCE_PCT),
         "bills": [_bill_json(each) for each in report.bills],
     }

@@ -27,10 +27,10 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
     names_of,
 )
-from ledger.store.connect import CutOff
 from ledger.store.cost.factory import load_factory
 from ledger.store.cost.slots import PHASE_SECONDS, STEPS, read_slots
 from ledger.store.cost.work import Work, read_work
@@ -85,13 +85,9 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationReport:
+class CalibrationReport(ScopedReport):
     """Deployments of an entity and what their slots of [since, until) say of their weights."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     deployments: Sequence[Calibrated]
 
     def proposal(self, each: Calibrated) -> dict[str, object] | None:
@@ -256,10 +252,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Cal
 
 def _to_json(report: CalibrationReport) -> Mapping[str, object]:
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "items": [
             {
                 "deployment_id": each.deployment.deployment_id,

@@ -32,6 +32,7 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
     Warned,
     names_of,
@@ -60,14 +61,10 @@ _TENTH = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
-class EfficiencyReport:
+class EfficiencyReport(ScopedReport):
     """What tokens took over [since, until) as known at a cut-off; where `missing` says what the
     cost lacks, it is unknown."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     currency: str
     by: tuple[str, ...]
     order: str
@@ -151,10 +148,7 @@ def _refuse_currencies(entity_id: str, sums: Sequence[EfficiencySum]) -> None:
 def _to_json(report: EfficiencyReport) -> Mapping[str, object]:
     said = _Said(report.missing is not None)
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "currency": report.currency,
         "missing": report.missing,
         "by": list(report.by),

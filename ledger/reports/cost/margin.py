@@ -31,6 +31,7 @@ from ledger.reports.cost.margin_rows import (
     shape,
     sum_rows,
 )
+from ledger.reports.report import ScopedReport
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.cost.idle_policies import (
@@ -75,17 +76,13 @@ class Conservation:
 
 
 @dataclass(frozen=True, slots=True)
-class MarginReport:
+class MarginReport(ScopedReport):
     """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions.
 
     Where `missing` says what the cost lacks, only revenue and usage stand: every cost is unknown,
     and zero here.
     """
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     currency: str
     by: tuple[str, ...]
     rows: tuple[MarginRow, ...]

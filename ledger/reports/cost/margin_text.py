@@ -117,10 +117,7 @@ def _without_costs(sums: dict[str, Any]) -> dict[str, Any]:
 def _json(report: MarginReport) -> dict[str, Any]:
     kept = report.conservation
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "currency": report.currency,
         "missing": report.missing,
         "by": list(report.by),

@@ -29,6 +29,7 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
     Warned,
 )
@@ -48,11 +49,9 @@ _THOUSANDTH = Decimal("0.001")
 
 
 @dataclass(frozen=True, slots=True)
-class ProducersReport:
-    """Producers over the time of `scope`; where `missing` says what is missing, cost and revenue
-    are unknown."""
+class ProducersReport(ScopedReport):
+    """Producers; where `missing` says what is missing, cost and revenue are unknown."""
 
-    scope: ReportScope
     currency: str
     by: str
     order: str
@@ -89,7 +88,15 @@ async def producers_report(
     items = producers(sums, by, revenue)
     if order != "name":
         items.sort(key=lambda each: each.rank(order))
-    return ProducersReport(scope, currency, by, order, items, left, missing)
+    return ProducersReport(
+        **scope,
+        currency=currency,
+        by=by,
+        order=order,
+        items=items,
+        unshared=left,
+        missing=missing,
+    )
 
 
 def _check(by: str, order: str) -> None:
@@ -133,10 +140,7 @@ async def _revenue(
 def _to_json(report: ProducersReport) -> Mapping[str, object]:
     lacks = report.missing is not None
     return {
-        "entity_id": report.scope["entity_id"],
-        "since": report.scope["since"],
-        "until": report.scope["until"],
-        "cut_off_id": report.scope["cut_off"].cut_off_id,
+        **report.of_what(),
         "currency": report.currency,
         "missing": report.missing,
         "by": report.by,

@@ -18,6 +18,7 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
 )
 from ledger.store.connect import CutOff
@@ -52,13 +53,9 @@ class UsedEnergy:
 
 
 @dataclass(frozen=True, slots=True)
-class SitesReport:
+class SitesReport(ScopedReport):
     """Costs and energy of an entity's sites over [since, until) as known at a cut-off."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     days: tuple[NamedCost, ...]
     energy: tuple[UsedEnergy, ...]
 
@@ -127,10 +124,7 @@ def _kw(peak_mj: int | None) -> str | None:
 
 def _to_json(report: SitesReport) -> Mapping[str, object]:
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "totals": [
             {"facility_id": site, "name": name, "currency": currency, "amount": plain(amount)}
             for site, name, currency, amount in report.totals

@@ -26,6 +26,7 @@ from ledger.reports.report import (
     ReportOption,
     ReportScope,
     ReportTable,
+    ScopedReport,
     Shown,
 )
 from ledger.store.connect import CutOff
@@ -74,13 +75,9 @@ class EnergyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class EnergyReport:
+class EnergyReport(ScopedReport):
     """Energy of an entity over [since, until) as known at a cut-off."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     by_model: tuple[EnergyRow, ...]
     by_scope: tuple[EnergyRow, ...]
     findings: tuple[MeterFinding, ...]
@@ -139,10 +136,7 @@ def to_rows(rows: Iterable[EnergyRow]) -> list[tuple[str, ...]]:
 def to_json(report: EnergyReport) -> dict[str, Any]:
     """Everything in the report; energy in integer mJ beside kWh as text."""
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "by_model": [_row_json(row) for row in report.by_model],
         "by_scope": [_row_json(row) for row in report.by_scope],
         "findings": to_json_findings(report.findings),

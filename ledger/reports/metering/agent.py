@@ -75,10 +75,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Age
 def _to_json(report: AgentReport) -> Mapping[str, object]:
     margin = report.among.margin
     return {
-        "entity_id": margin.entity_id,
-        "since": margin.since,
-        "until": margin.until,
-        "cut_off_id": margin.cut_off.cut_off_id,
+        **margin.of_what(),
         "currency": margin.currency,
         "missing": margin.missing,
         "agent": use_of(report.among, report.row),

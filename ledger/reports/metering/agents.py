@@ -80,10 +80,7 @@ async def _read(connection: Connection, scope: ReportScope, _: Asked) -> AgentsR
 def _to_json(report: AgentsReport) -> Mapping[str, object]:
     margin = report.margin
     return {
-        "entity_id": margin.entity_id,
-        "since": margin.since,
-        "until": margin.until,
-        "cut_off_id": margin.cut_off.cut_off_id,
+        **margin.of_what(),
         "currency": margin.currency,
         "missing": margin.missing,
         "agents": [use_of(report, row) for row in report.agents],

@@ -18,6 +18,7 @@ from ledger.reports.cost.gaps import list_unserved
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.findings import list_findings, list_meter_gaps
 from ledger.reports.metering.engines import count_hours, own_engines
+from ledger.reports.report import ScopedReport
 from ledger.store.connect import CutOff
 from ledger.store.cost import cost, margin
 from ledger.store.cost.factory import load_factory
@@ -46,16 +47,12 @@ class UsageCoverage:
 
 
 @dataclass(frozen=True, slots=True)
-class CoverageReport:
+class CoverageReport(ScopedReport):
     """Coverage of an entity over [since, until) as known at a cut-off.
 
     `stray_gpus` are meters that belong to no entity; their energy is in nobody's books.
     """
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     energy: tuple[EnergyCoverage, ...]
     usage: UsageCoverage
     engines: tuple[Reconciliation, ...]

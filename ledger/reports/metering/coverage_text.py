@@ -26,10 +26,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Cov
 def to_json(report: CoverageReport) -> dict[str, Any]:
     """Everything in the report; counts are integers."""
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "energy": [
             {
                 "deployment_id": row.deployment_id,

@@ -10,6 +10,7 @@ from ledger.domain.metering.engine_counter import counter_deltas
 from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, Hours, Reconciliation
 from ledger.domain.period import hour_start
 from ledger.reports.cost.margin import find_entity
+from ledger.reports.report import ScopedReport
 from ledger.store.connect import CutOff
 from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
@@ -20,13 +21,9 @@ from ledger.store.within import Within
 
 
 @dataclass(frozen=True, slots=True)
-class EnginesReport:
+class EnginesReport(ScopedReport):
     """Engines of an entity, or of everyone where none is known to be another's."""
 
-    entity_id: str
-    since: datetime
-    until: datetime
-    cut_off: CutOff
     engines: tuple[Reconciliation, ...]
 
 

@@ -26,10 +26,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Eng
 def to_json(report: EnginesReport) -> dict[str, object]:
     """Everything in the report; counts are integers, null is unknown."""
     return {
-        "entity_id": report.entity_id,
-        "since": report.since,
-        "until": report.until,
-        "cut_off_id": report.cut_off.cut_off_id,
+        **report.of_what(),
         "engines": [
             {
                 "engine_instance": row.engine_instance,

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from ledger.domain.metering.directory import DatedName, Directory, TierRule
 from ledger.domain.metering.fact import TierSource, tier_source, with_tier_source
 from ledger.domain.metering.items import COMPILED_BYTES_MIN
-from ledger.domain.metering.key import Memory, assign_keys, content_id
+from ledger.domain.metering.key import Keyed, Memory, UsageKeyRow, assign_keys, content_id
 from ledger.domain.metering.known_keys import KnownKeys
 from ledger.domain.metering.numbering import combined, first_rows
 from ledger.domain.metering.times import micros
@@ -33,6 +33,10 @@ def tier(served: str = "", key: str = "", instance: str = "") -> tuple[str, Tier
     return DIRECTORY.tier_of(
         served, api_key_id=key, instance=instance, model="x", entity="factory", moment=AT
     )
+
+
+def usage_keys(keyed: Keyed) -> list[UsageKeyRow]:
+    return [each.usage for each in keyed.named(keyed.beyond(KnownKeys()))]
 
 
 def test_a_tier_is_taken_from_the_event_then_key_then_deployment_then_entity() -> None:
@@ -66,7 +70,7 @@ def test_a_content_id_tells_parts_apart_and_is_never_negative() -> None:
 def test_keys_are_those_of_the_content_and_the_source_of_the_tier_is_kept() -> None:
     frame = prepared(usage_event(customer_id="acme", service_tier_served=None)).usage
     keyed = assign_keys(frame, DIRECTORY)
-    (key,) = keyed.usage_keys
+    (key,) = usage_keys(keyed)
     assert (key.customer_id, key.entity_id, key.tier) == ("acme", "factory", "standard")
     (row,) = keyed.frame.to_dicts()
     assert row["usage_key_id"] == key.usage_key_id
@@ -76,7 +80,7 @@ def test_keys_are_those_of_the_content_and_the_source_of_the_tier_is_kept() -> N
 
 def test_the_subject_is_billed_where_the_data_names_nobody() -> None:
     event = usage_event(customer_id=None) | {"subject": "acme"}
-    assert assign_keys(prepared(event).usage, DIRECTORY).usage_keys[0].customer_id == "acme"
+    assert usage_keys(assign_keys(prepared(event).usage, DIRECTORY))[0].customer_id == "acme"
 
 
 def test_rows_have_the_keys_that_each_has_alone() -> None:
@@ -127,7 +131,7 @@ def test_a_memory_that_is_full_begins_anew_and_says_the_same() -> None:
 def test_only_keys_that_are_not_known_are_resolved_again() -> None:
     events = [usage_event(customer_id=who) | {"id": who} for who in ("acme", "b")]
     keyed = assign_keys(prepared(*events).usage, DIRECTORY)
-    one, other = keyed.usage_keys
+    one, other = usage_keys(keyed)
     known = KnownKeys()
     known.add(np.array([one.usage_key_id, *keyed.ids.engine.tolist()]))
     assert [names.usage for names in keyed.named(keyed.beyond(known))] == [other]
