@@ -33,8 +33,9 @@ test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
 	$(BIN)/python -m tests.support.browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-torture: $(STAMP) ## an hour of fuzzed requests (SECONDS=60), and 200 seeds of faults against a naive model (SEEDS=17)
+torture: $(STAMP) ## an hour of fuzzed requests (SECONDS=60), properties with five times the examples, and 200 seeds of faults against a naive model (SEEDS=17)
 	TOKENLEDGER_FUZZ_SECONDS=$(or $(SECONDS),3600) $(BIN)/python -m pytest -q tests/api/test_fuzz.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m hypothesis --hypothesis-profile=deep
 	$(BIN)/python -m tests.support.kafka
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1-20000)
 	$(BIN)/python -m tests.torture --seeds $(or $(SEEDS),1-200 --json benchmarks/torture.json) $(ARGS)

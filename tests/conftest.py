@@ -32,6 +32,7 @@ NVML_STUB = ROOT / "tests" / "collectors" / "nvml_stub" / "nvml_stub.c"
 SLOW_S = 60
 # How long an example takes is the machine's matter; pytest's own limit ends what never ends.
 settings.register_profile("ledger", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("ledger"), max_examples=500)
 settings.load_profile("ledger")
 
 
@@ -70,9 +71,18 @@ def roomy(server: EmbeddedServer, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database(server: EmbeddedServer, roomy: str) -> Iterator[Database]:
-    """A database of this test's own, as the migrations leave it, with room for facts of `NOW`."""
-    with fresh_database(server, roomy) as fresh:
+def begins_with(roomy: str) -> str:
+    """What a test copies: a database as the migrations leave it, with room for facts of `NOW`.
+
+    Where many tests begin with more, their module fills a database once and names that.
+    """
+    return roomy
+
+
+@pytest.fixture
+def database(server: EmbeddedServer, begins_with: str) -> Iterator[Database]:
+    """A database of this test's own."""
+    with fresh_database(server, begins_with) as fresh:
         yield fresh
 
 

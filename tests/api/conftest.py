@@ -40,12 +40,12 @@ async def _fill(database: Database) -> dict[str, str]:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, server: EmbeddedServer) -> Iterator[Database]:
-    """A database of this test's own; that of a served one is filled."""
-    wanted = "filled" if "served" in request.fixturenames else "roomy"
-    found = request.getfixturevalue(wanted)
-    with fresh_database(server, found.template if wanted == "filled" else found) as fresh:
-        yield fresh
+def begins_with(request: pytest.FixtureRequest, roomy: str) -> str:
+    """What is served is filled."""
+    if "served" not in request.fixturenames:
+        return roomy
+    filled: Filled = request.getfixturevalue("filled")
+    return filled.template
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ A route without a line in the table fails, so that whoever adds one says who may
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -14,13 +14,16 @@ from litestar.routes import HTTPRoute
 
 from ledger.api.app import create_app
 from ledger.api.failures import Failures
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.settings import Settings
+from ledger.store.connect import SESSION, Reached, another
 from ledger.store.queries import Connection
+from tests.api.conftest import Filled
 from tests.api.full_books import entry_id, notice_id
 from tests.api.reaching import REACHING
 from tests.api.served import Served, attempt, serve
 from tests.api.two_entities import FOREIGN, FROM, OWN, PERIOD, entered, fill_two, make_keys, used
-from tests.support.database import Database
+from tests.support.database import Database, fresh_database, run_apart
 
 ALL = frozenset({"admin", "finance", "ingest", "customer"})
 HOUSE, READERS = frozenset({"admin", "finance"}), frozenset({"admin", "finance", "customer"})
@@ -204,12 +207,30 @@ def test_every_operation_has_a_line() -> None:
     assert sorted(served_operations()) == sorted(OPERATIONS)
 
 
-@pytest.fixture
-async def two(database: Database, worker: Connection) -> Any:
-    async with serve(database, worker) as served:
+@pytest.fixture(scope="module")
+def both(server: EmbeddedServer, roomy: str) -> Iterator[Filled]:
+    """Two entities with something of every kind, and keys of every kind."""
+    with fresh_database(server, roomy) as database:
+        yield Filled(database.name, run_apart(_fill(database)))
+
+
+async def _fill(database: Database) -> dict[str, str]:
+    reached = Reached(database.worker_url, SESSION)
+    async with another(reached) as worker, serve(database, worker) as served:
         # What every served API has is of a third entity, which nobody here may meet either.
         await fill_two(served, worker)
         make_keys(served)
+        return served.keys
+
+
+@pytest.fixture
+def begins_with(both: Filled) -> str:
+    return both.template
+
+
+@pytest.fixture
+async def two(database: Database, worker: Connection, both: Filled) -> AsyncIterator[Served]:
+    async with serve(database, worker, both.keys) as served:
         yield served
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from collectors.rounds import FILE, HeldRounds
 from collectors.spool import Spool
 from ledger.wire.ndjson import decode_line, encode_bare, iter_lines
+from tests.support.examples import at_depth
 
 
 def held(folder: Path, *, next_sequence: int = 1, batch_bytes: int = 4096) -> HeldRounds:
@@ -64,7 +65,7 @@ def written(folder: Path, count: int) -> bytes:
     return (folder / FILE).read_bytes()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_file_torn_or_changed_anywhere_gives_whole_rounds_from_the_first_or_none(
     tmp_path: Path, data: st.DataObject

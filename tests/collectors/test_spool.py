@@ -18,6 +18,7 @@ from collectors.errors import SpoolError
 from collectors.spool import Spool, SpoolLimits
 from ledger.wire.batch import Batch
 from ledger.wire.ndjson import decode_line, iter_lines
+from tests.support.examples import at_depth
 
 
 def open_spool(folder: Path, *, new_epoch: int = 77, limits: SpoolLimits | None = None) -> Spool:
@@ -110,7 +111,7 @@ def test_a_crash_at_any_byte_loses_nothing_confirmed_and_doubles_nothing(tmp_pat
         shutil.rmtree(copy)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_changed_byte_is_noticed_and_never_sent_as_something_else(
     tmp_path: Path, data: st.DataObject
@@ -182,7 +183,7 @@ Steps = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(Steps)
 def test_any_course_of_appends_confirmations_and_restarts_keeps_the_queue(
     tmp_path: Path, steps: list[tuple[str, int]]

@@ -17,6 +17,7 @@ from ledger.domain.metering.busy import busy_seconds, mask_of, runs
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 from tests.support.allocated import lines_of
+from tests.support.examples import at_depth
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)
 BASE = micros(T0)
@@ -102,7 +103,7 @@ def check_uplifted(result: WindowAllocation, found: list[Span], energy: EnergyIn
     assert result.electricity_pool == pool
 
 
-@settings(max_examples=60)
+@settings(max_examples=at_depth(60))
 @given(
     power=st.lists(st.integers(0, 700_000), min_size=2, max_size=91),
     epoch_at=st.none() | st.integers(1, 90),

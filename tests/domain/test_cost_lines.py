@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.cost.cost_day import DAY_LINE, sum_days
@@ -18,6 +18,7 @@ from ledger.domain.cost.cost_line import (
     next_allocations,
 )
 from ledger.domain.period import Period
+from tests.support.examples import at_depth
 from tests.support.one_gpu import QUARTER, START
 
 # Two windows of one day and two of the next, of which the first is over from some step on.
@@ -120,6 +121,7 @@ class Standing:
         self.begun |= set(sums.begun)
 
 
+@settings(max_examples=at_depth(30))  # each is many joins of frames
 @given(steps)
 @pytest.mark.timeout(180)
 def test_what_stands_is_what_was_computed_last(

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.metering.engine_counter import CounterSample, counter_deltas
+from tests.support.examples import at_depth
 
 T0 = datetime(2026, 4, 15, tzinfo=UTC)
 
@@ -193,7 +194,7 @@ ACTS = st.tuples(
     st.lists(st.integers(0, 20_000), min_size=4, max_size=4),
     st.lists(ACTS, max_size=60),
 )
-@settings(max_examples=300)
+@settings(max_examples=at_depth(300))
 def test_behind_any_balancer_no_more_is_counted_than_grew_or_it_is_flagged(
     marked: list[bool], begun_with: list[int], acts: list[tuple[str, int, int]]
 ) -> None:

@@ -12,6 +12,7 @@ from ledger.domain.energy.even_course import ReadingColumns, even_boards
 from ledger.domain.energy.meter import energy_between, findings, spans
 from ledger.domain.period import EPOCH, MICROSECOND, Period
 from tests.domain.test_meter_timelines import STEPS, T0, Host, hosts
+from tests.support.examples import at_depth
 
 QUALITIES = ("good", "good", "good", "suspect")
 
@@ -75,7 +76,7 @@ def edges_of(data: st.DataObject, readings: Sequence[EnergyReading]) -> list[int
     return data.draw(st.lists(st.integers(first - 10**6, last + 10**6), min_size=2, max_size=9))
 
 
-@settings(max_examples=150)
+@settings(max_examples=at_depth(150))
 @given(courses(), st.data())
 def test_a_board_that_is_found_comes_to_its_spans(
     readings: list[EnergyReading], data: st.DataObject
@@ -83,7 +84,7 @@ def test_a_board_that_is_found_comes_to_its_spans(
     holds(readings, edges_of(data, readings))
 
 
-@settings(max_examples=40)
+@settings(max_examples=at_depth(40))
 @given(hosts(STEPS), st.data())
 def test_of_a_board_with_more_to_be_said_nothing_is_found(host: Host, data: st.DataObject) -> None:
     holds(host.readings, edges_of(data, host.readings))

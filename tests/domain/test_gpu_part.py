@@ -18,6 +18,7 @@ from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart, PartSpans, share_o
 from ledger.domain.energy.meter import Span
 from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.period import WINDOW, Period
+from tests.support.examples import at_depth
 
 T0 = datetime(2026, 3, 2, 10, tzinfo=UTC)
 SLOTS = st.sampled_from([1, 15, 60, 900])
@@ -38,7 +39,7 @@ def drawn(spans: Sequence[Span], part: GpuPart, slot_s: int, edges: Sequence[int
     return allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(0)).idle
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_depth(60), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 120), st.integers(0, 10**6), st.booleans()), min_size=1),
     st.lists(st.integers(1, GPU_PARTS - 1), max_size=5, unique=True),

@@ -13,6 +13,7 @@ from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.gpu_spans import spans_by_window
 from ledger.domain.energy.meter import Span, energy_between, findings, spans
 from ledger.domain.period import WINDOW, Period, window_start
+from tests.support.examples import at_depth
 
 T0 = datetime(2026, 8, 1, 10, tzinfo=UTC)
 FAR = [T0 - timedelta(days=400), T0 + timedelta(days=400)]
@@ -88,7 +89,7 @@ def booked(found: Sequence[Span]) -> tuple[int, int]:
 
 
 # Every example is a timeline of hundreds of readings.
-few = settings(max_examples=40)
+few = settings(max_examples=at_depth(40))
 STEPS = ("watch", "away", "long away", "clock", "lost state", "power", "two", "reload", "reboot")
 
 

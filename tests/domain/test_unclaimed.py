@@ -26,6 +26,7 @@ from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.metering.engine_counter import CounterSample
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
+from tests.support.examples import at_depth
 
 T0 = datetime(2026, 3, 2, 10, tzinfo=UTC)
 BASE = micros(T0)
@@ -112,7 +113,7 @@ def growths(draw: st.DrawFn, instance: str) -> list[Growth]:
     ]
 
 
-@settings(max_examples=80)
+@settings(max_examples=at_depth(80))
 @given(st.lists(ATTEMPT, max_size=6), growths("a"), growths("b"))
 def test_found_is_what_engines_counted_beyond_all_requests(
     attempts: list[dict[str, object]], of_a: list[Growth], of_b: list[Growth]
@@ -130,7 +131,7 @@ def test_found_is_what_engines_counted_beyond_all_requests(
         assert written >= 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=at_depth(60))
 @given(
     st.lists(ATTEMPT, max_size=4),
     growths("a"),

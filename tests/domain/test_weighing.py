@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ledger.domain.cost.slots import weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.metering.times import micros
+from tests.support.examples import at_depth
 
 BASE = micros(datetime(2026, 3, 2, 10, tzinfo=UTC))
 QUARTER_US = 900 * 1_000_000
@@ -45,7 +46,7 @@ WEIGHT = st.sampled_from([0, 1]) | st.integers(0, 10**6)
 WEIGHTS = st.builds(Weights, st.just(1), *[WEIGHT] * 6)
 
 
-@settings(max_examples=60)
+@settings(max_examples=at_depth(60))
 @given(st.lists(attempt(), min_size=1, max_size=6), WEIGHTS, st.sampled_from([15, 60, 900]))
 def test_each_weighs_of_a_slot_what_the_rule_says(
     attempts: list[dict[str, int]], weights: Weights, slot_s: int

@@ -16,6 +16,7 @@ from ledger.store.metering.check import read_activity_sums, read_mark_sums, read
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_order import in_some_order, some_events
 from tests.support.database import Database
+from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
     Gate,
@@ -80,7 +81,7 @@ COUNTS = st.one_of(st.sampled_from(EDGES), st.integers(-(2**63), 2**63 - 1))
 
 
 @settings(
-    max_examples=20,
+    max_examples=at_depth(20),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 
 from ledger.domain.period import DAY
 from ledger.domain.pricing.models import PERIOD_KINDS, PRICE_MODELS
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.billing.issue import NO_EXCEPTION, IssueRules
@@ -25,7 +26,6 @@ from ledger.flows.metering.check import check_windows
 from ledger.flows.metering.tally import tally
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
-from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
@@ -46,7 +46,7 @@ from tests.flows.charge_faults import CHARGES, NAMES_NOTHING
 from tests.flows.day_faults import DAYS
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.charges import change_charges
-from tests.support.database import Database
+from tests.support.database import filled_database
 from tests.support.one_gpu import GPU
 from tests.support.usage import Gate, attempt, keyed, open_books
 
@@ -54,8 +54,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "prices"
 AGAIN = IssueRules(supplementary=True)
 
 
-@pytest.fixture
-async def books(worker: Connection) -> Books:
+async def fill(worker: Connection) -> None:
     """Usage that was rated, costed, booked, invoiced, repriced and invoiced again."""
     books = await subscribed(worker)
     await registered(worker)
@@ -78,15 +77,28 @@ async def books(worker: Connection) -> Books:
     await rate(worker, now=NOW)
     await tally(worker, now=NOW)
     await carrying(1)(worker, now=NOW)
-    return books
+
+
+@pytest.fixture(scope="module")
+def filled(server: EmbeddedServer, roomy: str) -> Iterator[str]:
+    yield from filled_database(server, roomy, fill)
+
+
+@pytest.fixture
+def begins_with(request: pytest.FixtureRequest, filled: str, roomy: str) -> str:
+    return filled if "books" in request.fixturenames else roomy
+
+
+@pytest.fixture
+def books(worker: Connection) -> Books:
+    return Books(worker)
 
 
 async def paid_and_credited(connection: Connection) -> None:
     """The first invoice is paid in part; of the rest and of the second some is credited back."""
     number = await connection.fetchval("SELECT number FROM invoice WHERE run_no = 1")
     await pay(connection, "b1", "50.00", invoice=number)
-    parts: tuple[dict[int, Decimal] | None, ...] = ({1: Decimal("90.30")}, None)
-    for lines in parts:
+    for lines in ({1: Decimal("90.30")}, None):
         await credit_invoice(connection, named=number, lines=lines, now=NOW, author=AUTHOR)
     await pay(connection, "b2", "10.00", kind="refunded")
     await pay(connection, "b3", "0.02", kind="from_account")
@@ -110,15 +122,6 @@ async def issue(connection: Connection, allow: IssueRules = NO_EXCEPTION) -> Non
     await issue_invoice(
         connection, subscription_id="sub-acme", moment=NOVEMBER, now=NOW, author=AUTHOR, allow=allow
     )
-
-
-@pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    """Someone whom no trigger holds back."""
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
 
 
 async def test_true_books_agree_in_everything(books: Books) -> None:

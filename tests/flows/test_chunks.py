@@ -31,6 +31,7 @@ from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_ingest_properties import Thing, books, delivered, records_of, things
 from tests.support.asking import ask_as
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
     Gate,
@@ -58,7 +59,7 @@ EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_b
                     quarantine_replay, pending_sum, usage_delta, activity, activity_mask,
                     usage_mark, agent_run_delta, usage_key, engine_key, source CASCADE"""
 SMALL = settings(
-    max_examples=10,
+    max_examples=at_depth(10),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

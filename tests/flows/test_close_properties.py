@@ -27,6 +27,7 @@ from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import AUTHOR, subscribed
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import fresh_database
+from tests.support.examples import at_depth
 
 MONTHS = ("2023-10", "2023-11", "2023-12")
 LAST = datetime(2024, 2, 2, tzinfo=UTC)
@@ -159,7 +160,7 @@ async def tell(url: str, told: Sequence[Step]) -> None:
         await connection.close()
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=steps)
 def test_closing_moves_when_and_never_how_much(
     server: EmbeddedServer, template: str, told: list[Step]

@@ -14,6 +14,7 @@ from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_properties import EMPTY, books, tokens_by_customer
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import (
     SOURCE,
     Event,
@@ -236,7 +237,7 @@ def facts(draw: st.DrawFn) -> list[Fact]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

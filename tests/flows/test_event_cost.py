@@ -26,6 +26,7 @@ from ledger.store.cost.evidence import find_key_lines
 from ledger.store.queries import Connection
 from tests.domain.test_allocation import ATTEMPTS, BASE, T0
 from tests.support.books import Books
+from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
     Event,
@@ -140,7 +141,7 @@ async def test_an_event_is_named_so_that_it_can_be_one_only(worker: Connection) 
             await trace_event(worker, unknown, source=None, cut_off=cut_off)
 
 
-@settings(max_examples=40)
+@settings(max_examples=at_depth(40))
 @given(ATTEMPTS.filter(bool), st.lists(st.integers(0, 10**13), min_size=7, max_size=7), st.data())
 def test_parts_of_a_line_add_up_to_it(
     attempts: list[dict[str, int]], numbers: list[int], data: st.DataObject

@@ -27,6 +27,7 @@ from tests.flows.test_extra_prices import SINCE, on_full_card, price
 from tests.flows.test_extras import some_extras, with_extras
 from tests.flows.test_reserve import ask, balances, budget, one, total
 from tests.support.database import Database
+from tests.support.examples import at_depth
 from tests.support.usage import (
     AUTHOR,
     NOW,
@@ -98,7 +99,7 @@ async def test_a_correction_and_a_release_move_what_was_counted(gate: Gate) -> N
 
 
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -34,6 +34,7 @@ from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.extras import EXTRAS, PART_OF, SAME_AS
 from tests.flows.test_archive import BEFORE, LATER, TODAY
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
     Event,
@@ -379,7 +380,7 @@ EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, correction, fat
 
 @given(batches=sent(), data=st.data())
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -15,12 +15,13 @@ from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import WireError
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.hostile import bent_events, hostile_lines
 from tests.support.usage import Gate, attempt, fates, keyed, open_books, windows, windows_of_facts
 
 pytestmark = pytest.mark.timeout(300)
 HOSTILE = settings(
-    max_examples=20,
+    max_examples=at_depth(20),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import (
     Event,
     Gate,
@@ -30,7 +31,7 @@ from tests.support.usage import (
 # A failing example is made smaller before it is shown.
 pytestmark = pytest.mark.timeout(300)
 SMALL = settings(
-    max_examples=10,
+    max_examples=at_depth(10),
     deadline=None,
     # Every example empties the books that all of them share.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -31,6 +31,7 @@ from tests.flows.test_chunks import EMPTY as EMPTY_OF_CHUNKS
 from tests.flows.test_ingest_properties import Thing, books, delivered, records_of, things
 from tests.support.asking import ask_as
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
     Gate,
@@ -46,7 +47,7 @@ EMPTY = EMPTY_OF_CHUNKS.replace("receipt,", "merged_chunk, seal, seal_part, rece
 # A chunk of two facts, five of them put in order at once: what a day of millions has.
 SMALL = MergeSizes(chunk=2, run=5, page=3)
 FEW = settings(
-    max_examples=10,
+    max_examples=at_depth(10),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

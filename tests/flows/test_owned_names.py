@@ -15,6 +15,7 @@ from ledger.store.queries import Connection
 from tests.flows.test_correction_sets import Fact, deliver
 from tests.flows.test_ingest_properties import tokens_by_customer
 from tests.support.database import Database
+from tests.support.examples import at_depth
 from tests.support.usage import (
     SOURCE,
     Gate,
@@ -138,7 +139,7 @@ def claims(draw: st.DrawFn) -> list[Fact]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -20,6 +20,7 @@ from ledger.wire.party_inputs import NewCustomer
 from tests.flows.billing import ACME, NOVEMBER, NOW, WINDOW, settled, subscribed
 from tests.flows.slow_facts import AUTHOR, CUSTOMER, enter_parties
 from tests.support.books import Tokens
+from tests.support.examples import at_depth
 
 DAYS = [date(2024, 1, 1) + timedelta(days=n) for n in range(6)]
 JANUARY_2030 = datetime(2030, 1, 1, tzinfo=UTC)
@@ -134,7 +135,7 @@ def test_a_change_that_says_nothing_or_too_much_is_refused(change: dict[str, Any
 
 
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     # Every example has a customer of its own in books that all of them share.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

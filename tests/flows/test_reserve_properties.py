@@ -26,11 +26,12 @@ from ledger.flows.billing.reserve import release, reserve
 from ledger.store.queries import Connection
 from ledger.wire.extras import SAME_AS
 from tests.flows.test_reserve import ask, budget
+from tests.support.examples import at_depth
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books
 
 pytestmark = pytest.mark.timeout(300)
 SETTINGS = settings(
-    max_examples=50,
+    max_examples=at_depth(50),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

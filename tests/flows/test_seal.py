@@ -1,7 +1,7 @@
 """What was sealed cannot change unseen, in whatever table, by whoever may do anything."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from ledger.domain.errors import ConflictError
+from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.dispute import open_dispute
 from ledger.flows.billing.dun import run_dunning
@@ -50,7 +51,7 @@ from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
 from tests.support.bills import enter_bill
 from tests.support.books import Books
-from tests.support.database import Database
+from tests.support.database import Database, filled_database
 from tests.support.one_gpu import GPU
 from tests.support.statements import IBAN, entry, statement
 from tests.support.usage import (
@@ -116,8 +117,7 @@ async def test_every_table_is_sealed_or_says_why_not(owner: Connection) -> None:
     assert not UNSEALED.keys() & {*TABLES, ARCHIVED, MERGED}
 
 
-@pytest.fixture
-async def books(worker: Connection) -> Gate:
+async def fill(worker: Connection) -> None:
     """Something in every table that is sealed, in two stretches, and something after them."""
     await open_books(worker)
     gate = Gate(worker)
@@ -165,7 +165,21 @@ async def books(worker: Connection) -> Gate:
     await seal(worker)
     await prepare_storage(worker, now=LATER)
     await gate.send(keyed(attempt("after", minute=50)), now=LATER)
-    return gate
+
+
+@pytest.fixture(scope="module")
+def filled(server: EmbeddedServer, roomy: str) -> Iterator[str]:
+    yield from filled_database(server, roomy, fill)
+
+
+@pytest.fixture
+def begins_with(request: pytest.FixtureRequest, filled: str, roomy: str) -> str:
+    return filled if "books" in request.fixturenames else roomy
+
+
+@pytest.fixture
+def books(worker: Connection) -> Gate:
+    return Gate(worker)
 
 
 async def soft_closed(connection: Connection) -> None:

@@ -18,6 +18,7 @@ from ledger.store.standing import list_parked
 from tests.flows.billing import subscribed
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database, fresh_database
+from tests.support.examples import at_depth
 from tests.support.poison import POISONS, open_walls, poison
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -169,7 +170,7 @@ async def tell(database: Database, told: Sequence[Step], kind: str, *, paced: bo
         await owner.close()
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(told=steps, kind=st.sampled_from(POISONS))
 def test_good_rows_are_the_same(
     server: EmbeddedServer, template: str, told: list[Step], kind: str

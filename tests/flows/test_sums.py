@@ -31,6 +31,7 @@ from ledger.store.sums import EncodedSums, UnsummedBatches, count_unsummed, sum_
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import read_input
 from tests.support.database import Database, execute
+from tests.support.examples import at_depth
 from tests.support.usage import AUTHOR, NOW, Event, Gate, add_customer, attempt, keyed, open_books
 
 LARGE = IngestLimits(chunk_facts=1)
@@ -196,7 +197,7 @@ EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, pending_sum, us
 
 
 @settings(
-    max_examples=15,
+    max_examples=at_depth(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -11,12 +11,13 @@ from ledger.store.binary import Rows
 from ledger.store.binary_arrays import arrays
 from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection
+from tests.support.examples import at_depth
 
 MOST = 2**63 - 1
 runs = st.lists(st.lists(st.integers(-MOST, MOST), max_size=5), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=at_depth(25))
 @given(runs)
 async def test_arrays_hold_what_was_said(owner: Connection, said: list[list[int]]) -> None:
     flat = [number for run in said for number in run]

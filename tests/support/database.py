@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from typing import TypeVar
 import asyncpg
 
 from ledger.embedded.postgres import EmbeddedServer
+from ledger.store.connect import connect
 from ledger.store.migrate import migrate
+from ledger.store.queries import Connection
 from ledger.store.roles import API, OWNER, SUPERUSER, WORKER, bootstrap_roles, grant_database
 
 TEMPLATE, EMPTY = "tokenledger_template", "template0"
@@ -128,6 +130,23 @@ def fresh_database(server: EmbeddedServer, template: str) -> Iterator[Database]:
         run_apart(grant_database(superuser, name))
     yield urls(server, name)
     run_apart(execute(server.url(database="postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def filled_database(
+    server: EmbeddedServer, template: str, fill: Callable[[Connection], Awaitable[object]]
+) -> Iterator[str]:
+    """A fixture's steps: the name of a database with what many tests begin with and copy."""
+    with fresh_database(server, template) as database:
+        run_apart(_fill(database.worker_url, fill))
+        yield database.name
+
+
+async def _fill(url: str, fill: Callable[[Connection], Awaitable[object]]) -> None:
+    connection = await connect(url)
+    try:
+        await fill(connection)
+    finally:
+        await connection.close()
 
 
 def shared_data_folder(configured: str | None, root: Path) -> Path | None:

@@ -132,12 +132,22 @@ def test_the_books_stand_whatever_happens_to_those_who_keep_them(
     assert not [met for met in outcome.faults if met.missed], "a fault that missed proves nothing"
 
 
-@pytest.fixture
-def read(ground: Ground) -> Iterator[tuple[Database, list[Sent], set[tuple[str, int]]]]:
+@pytest.fixture(scope="module")
+def ingested(ground: Ground) -> Iterator[tuple[str, list[Sent], set[tuple[str, int]]]]:
     """A database that has ingested the records of a seed, without faults."""
     sent, missing = make_records(5, size=24)
     with fresh_database(ground.server, ground.template) as database:
         asyncio.run(ingest_all(database, sent))
+        yield database.name, sent, missing
+
+
+@pytest.fixture
+def read(
+    ground: Ground, ingested: tuple[str, list[Sent], set[tuple[str, int]]]
+) -> Iterator[tuple[Database, list[Sent], set[tuple[str, int]]]]:
+    """A copy of it, to be harmed."""
+    template, sent, missing = ingested
+    with fresh_database(ground.server, template) as database:
         yield database, sent, missing
 
 

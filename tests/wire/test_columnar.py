@@ -11,6 +11,7 @@ from ledger.wire.columnar import read_columns
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import ColumnarError, LineError
 from tests.support.encoded import decode_columnar, encode_events
+from tests.support.examples import at_depth
 
 FIRST = BatchHeader("gw", "gw/1", 7, 1, 1, COLUMNAR)
 NAMES = st.sampled_from(["a", "b", "c.d", "", "time", "data"])
@@ -38,7 +39,7 @@ def gateway_event(index: int) -> dict[str, Any]:
     return {"specversion": "1.0", "type": "usage", "time": time, "data": data}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=at_depth(60), deadline=None)
 @given(EVENTS)
 def test_what_is_written_is_read_back_without_its_nulls(events: list[dict[str, Any]]) -> None:
     assert decode_columnar(encode_columnar(events, None), None) == without_nulls_all(events)
@@ -63,7 +64,7 @@ def test_every_truncation_is_refused() -> None:
             read_columns(body[:end])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_depth(150), deadline=None)
 @given(st.data())
 def test_a_flipped_byte_decodes_or_is_refused(data: st.DataObject) -> None:
     body = bytearray(encode_columnar([gateway_event(i) for i in range(9)], None))

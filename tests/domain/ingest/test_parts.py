@@ -18,6 +18,7 @@ from ledger.wire.columnar_write import encode_columnar
 from tests.domain.ingest.test_columnar import assert_named
 from tests.domain.ingest.test_decode import NOW, SAMPLES
 from tests.support.encoded import encode_events
+from tests.support.examples import at_depth
 from tests.wire.samples import energy_event, usage_event
 
 
@@ -89,7 +90,7 @@ def said(fields: dict[str, Any], n: int) -> dict[str, Any]:
     return {name: at(value) for name, value in fields.items()}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_depth(25))
 @given(
     st.lists(
         st.tuples(
