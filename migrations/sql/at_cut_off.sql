@@ -56,14 +56,16 @@ COMMENT ON FUNCTION place_of_group IS 'Where a group of a report stands among it
 
 CREATE FUNCTION users_by(names text[])
 RETURNS TABLE (usage_key_id bigint, entity_id text, customer_id text, customer_ref text, agent_id text, tier text,
-               model text) LANGUAGE sql STABLE PARALLEL RESTRICTED
+               model text, project_id text, api_key_id text, adapter text, region text) LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT k.usage_key_id, k.entity_id, CASE WHEN 'customer' = ANY (names) THEN k.customer_id END,
          CASE WHEN 'customer' = ANY (names) THEN k.customer_ref END, CASE WHEN 'agent' = ANY (names) THEN k.agent_id END,
-         CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'model' = ANY (names) THEN k.model END
+         CASE WHEN 'tier' = ANY (names) THEN k.tier END, CASE WHEN 'model' = ANY (names) THEN k.model END,
+         CASE WHEN 'project' = ANY (names) THEN k.project_id END, CASE WHEN 'api_key' = ANY (names) THEN k.api_key_id END,
+         CASE WHEN 'adapter' = ANY (names) THEN k.adapter END, CASE WHEN 'region' = ANY (names) THEN k.region END
     FROM usage_key k;
 END;
-COMMENT ON FUNCTION users_by(text[]) IS 'Who used what, by usage key, told apart by these alone of customer, agent, tier and model: so that sums are as few as those who ask tell apart.';
+COMMENT ON FUNCTION users_by(text[]) IS 'Who used what, by usage key, told apart by these alone of customer, agent, tier, model, project, api_key, adapter and region: so that sums are as few as those who ask tell apart.';
 
 CREATE FUNCTION named_users(names text[])
 RETURNS TABLE (usage_key_id bigint, entity_id text, model text, customer text, tier text, agent text, project text,
@@ -76,7 +78,7 @@ BEGIN ATOMIC
          CASE WHEN 'adapter' = ANY (names) THEN k.adapter END, CASE WHEN 'region' = ANY (names) THEN k.region END
     FROM usage_key k;
 END;
-COMMENT ON FUNCTION named_users(text[]) IS 'The same by more names, NAMED of ledger/domain/cost/efficiency.py, and in words.';
+COMMENT ON FUNCTION named_users(text[]) IS 'The same in words, NAMED of ledger/domain/cost/efficiency.py.';
 
 CREATE FUNCTION charges_at(seq bigint) RETURNS SETOF charge LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC

@@ -1,5 +1,7 @@
 """A margin names its parts, keeps idle apart, and is refused where cost is unknown."""
 
+import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -9,6 +11,7 @@ from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.flows.cost.allocate import allocate
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.margin_text import to_json, to_table
+from ledger.reports.items_csv import items_csv
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens
@@ -259,6 +262,58 @@ async def test_grouping_by_nothing_known_is_refused(
 ) -> None:
     with pytest.raises(InvalidInputError, match="Group by some of tier, customer, agent, model"):
         await margin(worker, by=by)
+
+
+NAMES = ("customer", "tier", "model", "agent", "project", "api_key", "adapter", "region")
+
+
+async def any_buyer(worker: Connection, chance: random.Random) -> tuple[Buyer, dict[str, str]]:
+    """One that says one of several things, or nothing, of each name, and what it says."""
+    said = {name: chance.choice(("", "one", "two")) for name in NAMES}
+    said |= {"customer": "acme", "tier": "batch", "model": "llama"}
+    ref = "/".join(said.values())
+    buyer = Buyer(
+        customer_ref=ref, tier="batch", agent_id=said["agent"], project_id=said["project"]
+    )
+    await worker.execute(
+        """INSERT INTO usage_key (usage_key_id, entity_id, customer_id, customer_ref, tier, model,
+                                  agent_id, project_id, api_key_id, adapter, region)
+           VALUES ($1, 'factory', $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING""",
+        *(buyer.usage_key_id, said["customer"], ref, *(said[name] for name in [*NAMES][1:])),
+    )
+    return buyer, said
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_rows_are_told_apart_by_they_come_to_the_same(
+    worker: Connection, books: Books, seed: int
+) -> None:
+    chance = random.Random(seed)
+    tokens: dict[Buyer, int] = {}
+    revenue: dict[Buyer, Decimal] = {}
+    names: dict[Buyer, dict[str, str]] = {}
+    for _ in range(12):
+        buyer, said = await any_buyer(worker, chance)
+        names[buyer] = said
+        start = START + chance.randrange(4) * QUARTER
+        output, amount = chance.randrange(1, 999), Decimal(chance.randrange(999)).scaleb(-2)
+        await books.usage(start, Tokens(output=output), buyer=buyer, busy=range(500))
+        await books.charge(start, str(amount), buyer=buyer)
+        tokens[buyer] = tokens.get(buyer, 0) + output
+        revenue[buyer] = revenue.get(buyer, Decimal(0)) + amount
+    await allocate(worker, now=LATER)
+    whole = (await margin(worker, by=("customer",))).total
+    for by in [(name,) for name in NAMES] + [tuple(chance.sample([*NAMES], 3)) for _ in range(3)]:
+        report = await margin(worker, by=by)
+        assert replace(report.total, group=whole.group) == whole
+        for row in report.rows:
+            mine = [b for b in tokens if tuple(names[b][name] for name in by) == row.group]
+            assert row.output == sum(tokens[buyer] for buyer in mine)
+            assert row.revenue == sum(revenue[buyer] for buyer in mine)
+            assert (row.cost > 0) == (row.output > 0)
+        header, *cells = items_csv(to_json(report)).splitlines()
+        assert header.split(",")[: len(by)] == list(by)
+        assert len(cells) == len(report.rows)
 
 
 async def test_energy_of_a_gpu_nobody_deploys_now_asks_for_its_tariff_too(

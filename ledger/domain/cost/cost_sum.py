@@ -16,6 +16,10 @@ class CostSum(NamedTuple):
     agent_id: str | None
     tier: str | None
     model: str | None
+    project_id: str | None
+    api_key_id: str | None
+    adapter: str | None
+    region: str | None
     busy_s: int
     device_metered_mj: int
     device_estimated_mj: int
@@ -35,6 +39,10 @@ class TokenSum(NamedTuple):
     agent_id: str | None
     tier: str | None
     model: str | None
+    project_id: str | None
+    api_key_id: str | None
+    adapter: str | None
+    region: str | None
     requests: int
     uncached: int
     cache_read: int
@@ -55,6 +63,10 @@ class ChargeSum(NamedTuple):
     agent_id: str | None
     tier: str | None
     model: str | None
+    project_id: str | None
+    api_key_id: str | None
+    adapter: str | None
+    region: str | None
     amount: Decimal
     unpriced_tokens: int
 
@@ -69,6 +81,10 @@ class ForeignCharge(NamedTuple):
     agent_id: str
     tier: str
     model: str
+    project_id: str
+    api_key_id: str
+    adapter: str
+    region: str
     amount: Decimal
     unpriced_tokens: int
 

@@ -176,6 +176,10 @@ def group_of(sums: OfUser, by: Sequence[str]) -> Group:
         "agent": sums.agent_id,
         "tier": sums.tier,
         "model": sums.model,
+        "project": sums.project_id,
+        "api_key": sums.api_key_id,
+        "adapter": sums.adapter,
+        "region": sums.region,
     }
     return tuple(str(said[name]) for name in by)
 

@@ -21,6 +21,7 @@ from ledger.reports.report import (
     Warned,
     names_of,
 )
+from ledger.store.cost.margin import DIMENSIONS
 from ledger.store.cost.site_costs import SiteCostSum
 from ledger.store.queries import Connection
 from ledger.wire.report_answers import Margin as MarginAnswer
@@ -284,12 +285,13 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
 MARGIN = PeriodReport(
     "margin",
     ("/v1/margins", "/v1/costs"),
-    "Revenue beside cost, before and after idle, by tier, customer, agent or model.\n\n"
+    "Revenue beside cost, before and after idle, by who used it and what.\n\n"
     "Where a cost is incomplete it is unknown: `missing` says what it lacks, revenue and usage"
     " stand and every cost is null.",
     MarginAnswer,
     _read,
     to_json,
     _show,
-    (ReportOption("by", "tier", "tier, customer, agent, model."),),
+    (ReportOption("by", "tier", f"{', '.join(DIMENSIONS)}."),),
+    csv=True,
 )

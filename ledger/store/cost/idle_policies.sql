@@ -68,7 +68,8 @@ SELECT DISTINCT ON (l.scope) l.scope, l.window_start FROM allocations_at(:batch_
 WITH dearest AS MATERIALIZED (
   SELECT * FROM unnest(:scopes::text[], :windows::timestamptz[]) AS o(scope, window_start)
 )
-SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+       u.adapter, u.region,
        sum(l.busy_s) AS busy_s,
        sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
        sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
@@ -78,6 +79,8 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
                       WHERE c.entity_id = :entity_id AND c.window_start = o.window_start AND c.scope = o.scope
                         AND c.line = 'usage' OFFSET 0) l
   LEFT JOIN usage_key u USING (usage_key_id)
- GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region
  ORDER BY l.scope COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
-          u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";
+          u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C", u.project_id COLLATE "C",
+          u.api_key_id COLLATE "C", u.adapter COLLATE "C", u.region COLLATE "C";

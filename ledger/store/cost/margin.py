@@ -17,7 +17,7 @@ from ledger.store.within import OfEntity, Within
 
 MARGIN = load_queries("cost/margin")
 # Who used something is told apart by some of these; what is not asked for is None.
-DIMENSIONS = ("tier", "customer", "agent", "model")
+DIMENSIONS = ("tier", "customer", "agent", "model", "project", "api_key", "adapter", "region")
 
 
 class PoolSum(NamedTuple):

@@ -2,7 +2,8 @@
 -- Cost and energy of an entity in [since, until) as known at a cut-off, per scope, line and who used it, told apart by some
 -- of customer, agent, tier and model; keys are looked up once each. Index: cost_day_line (entity_id, day_start),
 -- cost_allocation (entity_id, window_start).
-SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+       u.adapter, u.region,
        sum(l.busy_s) AS busy_s,
        sum(l.device_metered_mj) AS device_metered_mj, sum(l.device_estimated_mj) AS device_estimated_mj,
        sum(l.host_mj) AS host_mj, sum(l.overhead_mj) AS overhead_mj,
@@ -14,9 +15,11 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
           FROM costs_at(:batch_seq, :entity_id, :since, :until) c
          GROUP BY c.usage_key_id, c.scope, c.line, c.currency) l
   LEFT JOIN users_by(:by::text[]) u USING (usage_key_id)
- GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ GROUP BY l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region
  ORDER BY l.scope COLLATE "C", l.line COLLATE "C", l.currency COLLATE "C", u.customer_id COLLATE "C" NULLS FIRST,
-          u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C";
+          u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C", u.project_id COLLATE "C",
+          u.api_key_id COLLATE "C", u.adapter COLLATE "C", u.region COLLATE "C";
 
 -- name: sum_usage
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), told apart by
@@ -42,40 +45,49 @@ WITH used AS (
    WHERE n.usage_key_id IN (SELECT c.usage_key_id FROM costs_at(:batch_seq, :entity_id, :since, :until) c
                              WHERE c.line = 'usage')
 )
-SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+SELECT u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+       u.adapter, u.region,
        sum(d.requests) AS requests, sum(d.uncached) AS uncached,
        sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.output) AS output,
        sum(d.input_unknown) AS input_unknown, sum(d.output_unknown) AS output_unknown,
        sum(d.cached_unknown) AS cached_unknown, sum(d.written_unknown) AS written_unknown
   FROM (SELECT * FROM used UNION ALL SELECT * FROM carried) d JOIN users_by(:by::text[]) u USING (usage_key_id)
- GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
- ORDER BY u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+ GROUP BY u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region
+ ORDER BY u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region;
 
 -- name: sum_charges
 -- What an entity's customers owe for what is asked as known at a cut-off, told apart by some of customer, agent, tier and
 -- model, and what waits for a price. Index: charge (entity_id, day_start).
-SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+SELECT c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+       u.adapter, u.region,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
   FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) c JOIN users_by(:by::text[]) u USING (usage_key_id)
  WHERE c.entity_id = :entity_id
- GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ GROUP BY c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
- ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+ ORDER BY c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region;
 
 -- name: sum_foreign_charges
 -- The charges of an entity in currencies other than `home`, by day in its zone and by user, whatever is told apart: each
 -- is rounded once as it is converted.
 -- Index: charge (entity_id, day_start).
 SELECT (c.used_at AT TIME ZONE :zone)::date AS used_on,
-       c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model,
+       c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+       u.adapter, u.region,
        coalesce(sum(c.amount), 0) AS amount,
        coalesce(sum(c.quantity) FILTER (WHERE c.unpriced IS NOT NULL), 0) AS unpriced_tokens
   FROM charged_at(:batch_seq, :since, :until, :asked::jsonb) c JOIN usage_key u USING (usage_key_id)
  WHERE c.entity_id = :entity_id AND c.currency <> :home
- GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model
+ GROUP BY used_on, c.currency, u.customer_id, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region
 HAVING sum(c.amount) <> 0 OR sum(c.quantity) <> 0
- ORDER BY used_on, c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model;
+ ORDER BY used_on, c.currency, u.customer_id NULLS FIRST, u.customer_ref, u.agent_id, u.tier, u.model, u.project_id, u.api_key_id,
+          u.adapter, u.region;
 
 -- name: sum_pools
 -- What an entity's windows of [since, until) cost before anybody was charged, per currency and kind: of days that are added
