@@ -147,8 +147,8 @@ BEGIN ATOMIC
              WHEN p.kind IN ('graduated', 'volume') THEN
                (SELECT max((t.tier ->> 'amount')::numeric(60, 24)) / (p.params ->> 'per')::numeric
                   FROM jsonb_array_elements(p.params -> 'tiers') AS t (tier)) END) AS dearest
-      -- What may name the model is said once, and not for every price.
-      FROM (SELECT array_prepend('', model_patterns(of_model)) AS models OFFSET 0) n
+      -- What may name the model is said once, and not for every price; as a table, which is no call of its own.
+      FROM (SELECT ARRAY(SELECT t.pattern FROM patterns_of(of_model) AS t (pattern)) || ''::text AS models OFFSET 0) n
      CROSS JOIN unnest(edges) AS b (edge)
       JOIN rate_card_price p ON p.rate_card_id = of_card AND upper_inf(p.recorded) AND p.valid @> at
        AND coalesce(p.model, '') = ANY(n.models) AND (p.tier IS NULL OR p.tier = of_tier)

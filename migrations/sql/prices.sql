@@ -55,8 +55,12 @@ RETURN (SELECT coalesce(string_agg(o.outcome, '+' ORDER BY o.n), '') FROM unnest
          WHERE bits & (1 << (o.n::int - 1)) <> 0);
 
 -- What a price may say of its model to be for this one.
+CREATE FUNCTION patterns_of(model text) RETURNS SETOF text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT left(model, g.length) || '*' FROM generate_series(0, length(model)) AS g (length) UNION ALL SELECT model;
+END;
 CREATE FUNCTION model_patterns(model text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT array_agg(left(model, length) || '*') || model FROM generate_series(0, length(model)) AS g (length));
+RETURN ARRAY(SELECT patterns_of(model));
 
 -- Names of models in order, so that all that begin alike are a stretch of them.
 CREATE TYPE model_range AS RANGE (subtype = text, collation = "C", multirange_type_name = model_ranges);
