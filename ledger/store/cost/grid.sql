@@ -28,17 +28,20 @@ SELECT c.facility_id, c.kind, c.source, part, c.per_kwh, int8range(:batch_seq, N
 -- else stands in the first kind of each. Index: cost_day_line and key_day (entity_id, day_start), cost_allocation
 -- (entity_id, window_start), the exclusion constraint of grid_factor.
 WITH told AS MATERIALIZED (
-  SELECT d.day_start, d.day_end FROM cost_day d
+  SELECT array_agg(d.day_start ORDER BY d.day_start) AS starts, array_agg(d.day_end ORDER BY d.day_start) AS ends
+    FROM cost_day d
    WHERE d.entity_id = :entity_id AND d.batch_seq <= :batch_seq AND d.day_start >= :since AND d.day_end <= :until
 ), mine AS MATERIALIZED (
-  SELECT l.scope, l.line, l.currency::text AS currency, l.window_start, coalesce(t.day_start, l.window_start) AS part_start,
+  SELECT l.scope, l.line, l.currency::text AS currency, l.window_start,
+         CASE WHEN l.window_start < t.ends[n.number] THEN t.starts[n.number] ELSE l.window_start END AS part_start,
          coalesce(p.facility_id, o.facility_id) AS facility_id,
          l.device_metered_mj::numeric + l.device_estimated_mj + l.host_mj + l.overhead_mj AS energy_mj,
          l.device_cost + l.overhead_cost + l.gpu_cost AS cost, l.device_estimated_mj AS estimated_mj,
          l.device_cost + l.overhead_cost AS electricity, l.uncached_mj, l.cache_read_mj, l.cache_write_mj, l.output_mj,
          l.uncached_cost, l.cache_read_cost, l.cache_write_cost, l.output_cost
     FROM allocations_at(:batch_seq) l
-    LEFT JOIN told t ON t.day_start <= l.window_start AND t.day_end > l.window_start
+   CROSS JOIN told t
+   CROSS JOIN LATERAL (SELECT width_bucket(l.window_start, t.starts) AS number) n
     LEFT JOIN scope_sites_at(:batch_seq) p ON p.scope = l.scope AND p.valid @> l.window_start
     LEFT JOIN (SELECT min(a.facility_id) AS facility_id FROM asset a
                 WHERE a.entity_id = :entity_id AND a.recorded @> :batch_seq::bigint
@@ -102,55 +105,80 @@ WITH told AS MATERIALIZED (
          u.output / nullif(sum(u.output) OVER p, 0) AS of_output
     FROM used u WINDOW p AS (PARTITION BY u.scope, u.currency, u.part_start)
 ), shared AS (
-  SELECT t.scope, t.line, t.currency, NULL AS model, NULL AS customer, NULL AS tier, NULL AS agent,
-         NULL AS project, NULL AS api_key, NULL AS adapter, NULL AS region,
-         t.used_on, 1 AS number, 'input_uncached' AS kind, t.energy_mj, t.cost, t.carbon_location, t.carbon_market, t.water,
-         t.no_carbon_location_mj, t.no_carbon_market_mj, t.no_water_mj, t.estimated_mj, t.electricity,
-         NULL::numeric AS of_energy, NULL::numeric AS of_cost
-    FROM taken t WHERE t.line <> 'usage'
-   UNION ALL
-  SELECT t.scope, t.line, t.currency, c.model, c.customer, c.tier, c.agent, c.project, c.api_key, c.adapter, c.region,
-         t.used_on, k.number, k.kind,
-         c.energy_mj, c.cost, t.carbon_location * e.part, t.carbon_market * e.part, t.water * e.part,
-         CASE WHEN t.no_carbon_location_mj > 0 THEN c.energy_mj ELSE 0 END,
-         CASE WHEN t.no_carbon_market_mj > 0 THEN c.energy_mj ELSE 0 END,
-         CASE WHEN t.no_water_mj > 0 THEN c.energy_mj ELSE 0 END, c.estimated_mj, c.electricity,
-         coalesce(k.of_energy, k.of_cost), coalesce(k.of_cost, k.of_energy)
+  SELECT c.*, t.used_on, t.carbon_location * e.part AS carbon_location, t.carbon_market * e.part AS carbon_market,
+         t.water * e.part AS water,
+         CASE WHEN t.no_carbon_location_mj > 0 THEN c.energy_mj ELSE 0 END AS no_carbon_location_mj,
+         CASE WHEN t.no_carbon_market_mj > 0 THEN c.energy_mj ELSE 0 END AS no_carbon_market_mj,
+         CASE WHEN t.no_water_mj > 0 THEN c.energy_mj ELSE 0 END AS no_water_mj,
+         coalesce(m.mj_1 / a.mj, m.cost_1 / a.cost) AS of_energy_1, coalesce(m.cost_1 / a.cost, m.mj_1 / a.mj) AS of_cost_1,
+         coalesce(m.mj_2 / a.mj, m.cost_2 / a.cost) AS of_energy_2, coalesce(m.cost_2 / a.cost, m.mj_2 / a.mj) AS of_cost_2,
+         coalesce(m.mj_3 / a.mj, m.cost_3 / a.cost) AS of_energy_3, coalesce(m.cost_3 / a.cost, m.mj_3 / a.mj) AS of_cost_3,
+         coalesce(m.mj_4 / a.mj, m.cost_4 / a.cost) AS of_energy_4, coalesce(m.cost_4 / a.cost, m.mj_4 / a.mj) AS of_cost_4
     FROM claimed c
     JOIN taken t ON t.scope = c.scope AND t.currency = c.currency AND t.part_start = c.part_start AND t.line = 'usage'
    CROSS JOIN LATERAL (SELECT coalesce(c.energy_mj / nullif(t.energy_mj, 0), 0) AS part) e
    CROSS JOIN LATERAL (
-     SELECT v.number, v.kind, v.portion * v.mj / nullif(sum(v.portion * v.mj) OVER (), 0) AS of_energy,
-            v.portion * v.cost / nullif(sum(v.portion * v.cost) OVER (), 0) AS of_cost
-       FROM (VALUES (1, 'input_uncached', c.of_uncached, t.uncached_mj, t.uncached_cost),
-                    (2, 'input_cache_read', c.of_cache_read, t.cache_read_mj, t.cache_read_cost),
-                    (3, 'input_cache_write', c.of_cache_write, t.cache_write_mj, t.cache_write_cost),
-                    (4, 'output', c.of_output, t.output_mj, t.output_cost)) AS v(number, kind, portion, mj, cost)
-      WHERE v.number = 1 OR v.portion > 0) k
+     -- A row of a user and not four, since they are many: kinds are told apart once they are summed.
+     SELECT c.of_uncached * t.uncached_mj AS mj_1, c.of_uncached * t.uncached_cost AS cost_1,
+            CASE WHEN c.of_cache_read > 0 THEN c.of_cache_read * t.cache_read_mj END AS mj_2,
+            CASE WHEN c.of_cache_read > 0 THEN c.of_cache_read * t.cache_read_cost END AS cost_2,
+            CASE WHEN c.of_cache_write > 0 THEN c.of_cache_write * t.cache_write_mj END AS mj_3,
+            CASE WHEN c.of_cache_write > 0 THEN c.of_cache_write * t.cache_write_cost END AS cost_3,
+            CASE WHEN c.of_output > 0 THEN c.of_output * t.output_mj END AS mj_4,
+            CASE WHEN c.of_output > 0 THEN c.of_output * t.output_cost END AS cost_4 OFFSET 0) m
+   CROSS JOIN LATERAL (
+     SELECT nullif(coalesce(m.mj_1, 0) + coalesce(m.mj_2, 0) + coalesce(m.mj_3, 0) + coalesce(m.mj_4, 0), 0) AS mj,
+            nullif(coalesce(m.cost_1, 0) + coalesce(m.cost_2, 0) + coalesce(m.cost_3, 0) + coalesce(m.cost_4, 0), 0) AS cost
+      OFFSET 0) a
+), summed AS (
+  SELECT t.scope, t.line, t.currency, NULL::text[] AS named, CASE WHEN :by_day::boolean THEN t.used_on END AS day,
+         sum(t.energy_mj) AS energy_mj, sum(t.cost) AS cost, sum(t.carbon_location) AS carbon_location,
+         sum(t.carbon_market) AS carbon_market, sum(t.water) AS water, sum(t.no_carbon_location_mj) AS no_carbon_location_mj,
+         sum(t.no_carbon_market_mj) AS no_carbon_market_mj, sum(t.no_water_mj) AS no_water_mj,
+         sum(t.estimated_mj) AS estimated_mj, sum(t.electricity) AS electricity,
+         ARRAY[true, false, false, false] AS kinds, NULL::numeric[] AS part_energy_mj, NULL::numeric[] AS part_cost,
+         NULL::numeric[] AS part_carbon_location, NULL::numeric[] AS part_carbon_market, NULL::numeric[] AS part_water
+    FROM taken t WHERE t.line <> 'usage' GROUP BY t.scope, t.line, t.currency, day
+   UNION ALL
+  SELECT s.scope, 'usage', s.currency, ARRAY[s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region],
+         CASE WHEN :by_day::boolean THEN s.used_on END AS day, sum(s.energy_mj), sum(s.cost), sum(s.carbon_location),
+         sum(s.carbon_market), sum(s.water), sum(s.no_carbon_location_mj), sum(s.no_carbon_market_mj), sum(s.no_water_mj),
+         sum(s.estimated_mj), sum(s.electricity),
+         ARRAY[true, bool_or(s.of_cache_read > 0), bool_or(s.of_cache_write > 0), bool_or(s.of_output > 0)],
+         ARRAY[sum(s.energy_mj * s.of_energy_1), sum(s.energy_mj * s.of_energy_2),
+               sum(s.energy_mj * s.of_energy_3), sum(s.energy_mj * s.of_energy_4)],
+         ARRAY[sum(s.cost * s.of_cost_1), sum(s.cost * s.of_cost_2),
+               sum(s.cost * s.of_cost_3), sum(s.cost * s.of_cost_4)],
+         ARRAY[sum(s.carbon_location * s.of_energy_1), sum(s.carbon_location * s.of_energy_2),
+               sum(s.carbon_location * s.of_energy_3), sum(s.carbon_location * s.of_energy_4)],
+         ARRAY[sum(s.carbon_market * s.of_energy_1), sum(s.carbon_market * s.of_energy_2),
+               sum(s.carbon_market * s.of_energy_3), sum(s.carbon_market * s.of_energy_4)],
+         ARRAY[sum(s.water * s.of_energy_1), sum(s.water * s.of_energy_2),
+               sum(s.water * s.of_energy_3), sum(s.water * s.of_energy_4)]
+    FROM shared s
+   GROUP BY s.scope, s.currency, s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region, day
 )
-SELECT s.scope, s.line, s.currency,
-       CASE s.line WHEN 'usage' THEN ARRAY[s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region]
-       END AS named,
-       CASE WHEN :by_day::boolean THEN s.used_on END AS day, s.kind,
-       coalesce(sum(s.energy_mj) FILTER (WHERE s.number = 1), 0) AS energy_mj,
-       coalesce(sum(s.cost) FILTER (WHERE s.number = 1), 0) AS cost,
-       coalesce(sum(s.carbon_location) FILTER (WHERE s.number = 1), 0) AS carbon_location,
-       coalesce(sum(s.carbon_market) FILTER (WHERE s.number = 1), 0) AS carbon_market,
-       coalesce(sum(s.water) FILTER (WHERE s.number = 1), 0) AS water,
-       coalesce(sum(s.no_carbon_location_mj) FILTER (WHERE s.number = 1), 0) AS no_carbon_location_mj,
-       coalesce(sum(s.no_carbon_market_mj) FILTER (WHERE s.number = 1), 0) AS no_carbon_market_mj,
-       coalesce(sum(s.no_water_mj) FILTER (WHERE s.number = 1), 0) AS no_water_mj,
-       coalesce(sum(s.energy_mj * s.of_energy), 0) AS part_energy_mj, coalesce(sum(s.cost * s.of_cost), 0) AS part_cost,
-       coalesce(sum(s.carbon_location * s.of_energy), 0) AS part_carbon_location,
-       coalesce(sum(s.carbon_market * s.of_energy), 0) AS part_carbon_market,
-       coalesce(sum(s.water * s.of_energy), 0) AS part_water,
-       coalesce(sum(s.estimated_mj) FILTER (WHERE s.number = 1), 0) AS estimated_mj,
-       coalesce(sum(s.electricity) FILTER (WHERE s.number = 1), 0) AS electricity
-  FROM shared s
- GROUP BY s.scope, s.line, s.currency, s.model, s.customer, s.tier, s.agent, s.project, s.api_key, s.adapter, s.region,
-          day, s.kind
- ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.model, s.customer, s.tier, s.agent,
-          s.project, s.api_key, s.adapter, s.region, day, s.kind;
+SELECT s.scope, s.line, s.currency, s.named, s.day, k.kind,
+       CASE WHEN k.number = 1 THEN s.energy_mj ELSE 0 END AS energy_mj,
+       CASE WHEN k.number = 1 THEN s.cost ELSE 0 END AS cost,
+       CASE WHEN k.number = 1 THEN s.carbon_location ELSE 0 END AS carbon_location,
+       CASE WHEN k.number = 1 THEN s.carbon_market ELSE 0 END AS carbon_market,
+       CASE WHEN k.number = 1 THEN s.water ELSE 0 END AS water,
+       CASE WHEN k.number = 1 THEN s.no_carbon_location_mj ELSE 0 END AS no_carbon_location_mj,
+       CASE WHEN k.number = 1 THEN s.no_carbon_market_mj ELSE 0 END AS no_carbon_market_mj,
+       CASE WHEN k.number = 1 THEN s.no_water_mj ELSE 0 END AS no_water_mj,
+       coalesce(s.part_energy_mj[k.number], 0) AS part_energy_mj,
+       coalesce(s.part_cost[k.number], 0) AS part_cost,
+       coalesce(s.part_carbon_location[k.number], 0) AS part_carbon_location,
+       coalesce(s.part_carbon_market[k.number], 0) AS part_carbon_market,
+       coalesce(s.part_water[k.number], 0) AS part_water,
+       CASE WHEN k.number = 1 THEN s.estimated_mj ELSE 0 END AS estimated_mj,
+       CASE WHEN k.number = 1 THEN s.electricity ELSE 0 END AS electricity
+  FROM summed s
+ CROSS JOIN (VALUES (1, 'input_uncached'), (2, 'input_cache_read'), (3, 'input_cache_write'), (4, 'output')) AS k(number, kind)
+ WHERE s.kinds[k.number]
+ ORDER BY s.scope COLLATE "C", s.line COLLATE "C", s.currency, s.named[1], s.named[2], s.named[3], s.named[4], s.named[5],
+          s.named[6], s.named[7], s.named[8], s.day, k.kind;
 
 -- name: sum_token_kinds
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), by who used
