@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
-# Two workers: the database tests wait for their server more than they compute. All Kafka tests share one.
-WORKERS ?= 2
+# Three workers: all Kafka tests share one, whose waits are minutes in which two have the processors.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint types style imports rules test torture demo bench gpu fix golden

@@ -17,7 +17,8 @@ from tests.support.books import Books
 CHICAGO = ZoneInfo("America/Chicago")
 QUARTER = timedelta(minutes=15)
 GPUS = ("GPU-a", "GPU-b")
-MONTHS = {7: "101012.00", 11: "84480.68"}
+# The month, its hours, and what it costs.
+MONTHS = [(7, 744, "101012.00"), (11, 721, "84480.68")]
 WHERE = ("--tariff", "pst", "--facility", "site")
 LEASED = (
     "asset_id,entity_id,facility_id,name,terms,gpu_count,currency,gpu_hour_rate,valid_from\n"
@@ -58,10 +59,11 @@ def month(number: int) -> tuple[datetime, datetime]:
     return start, end
 
 
-async def two_megawatts(books: Books) -> None:
+def two_megawatts(number: int) -> Callable[[Books], Awaitable[None]]:
     """Two boards of 1 kW with hosts of 9 kW beside them, at a site that uses a hundred times as
-    much: 2,000 kW."""
-    for number in MONTHS:
+    much: 2,000 kW, for one month."""
+
+    async def write(books: Books) -> None:
         since, until = month(number)
         await books.pue(since, until, pue="100", host_mw_per_gpu=9_000_000)
         await books.deployment(since, until, deployment_id=f"in-{number}", gpus=GPUS)
@@ -70,26 +72,31 @@ async def two_megawatts(books: Books) -> None:
             rises = [(since + n * QUARTER, 10**6 + n * 900_000_000) for n in quarters]
             await books.readings(gpu, rises, epoch=f"{number}")
 
+    return write
 
+
+@pytest.mark.parametrize(("number", "hours", "expected"), MONTHS)
 def test_a_constant_two_megawatts_costs_what_the_utility_charges(
-    command: CommandLine, shared_data: Path, tmp_path: Path
+    command: CommandLine,
+    shared_data: Path,
+    tmp_path: Path,
+    number: int,
+    hours: int,
+    expected: str,
 ) -> None:
     enter_site(command, tmp_path)
     (tmp_path / "assets.csv").write_text(LEASED)
     command("import", "assets", tmp_path / "assets.csv")
     command("import", "urdb", entergy(shared_data), *WHERE)
-    stored(command, two_megawatts)
+    stored(command, two_megawatts(number))
     command("allocate")
     command("accrue")
-    for number, expected in MONTHS.items():
-        period = ("--month", f"2018-{number:02}")
-        found = command.json("report", "sites", "--entity", "factory", *period)
-        assert sum(Decimal(row["amount"]) for row in found["totals"]) == Decimal(expected)
-        assert found["energy"][0]["peak_kw"] == "2000.000000"
-        hours = {7: 744, 11: 721}[number]
-        assert Decimal(found["energy"][0]["energy_kwh"]) == 2_000 * hours
-        names = {row["name"] for row in found["totals"]}
-        assert names == {"electricity", "demand", "fixed charge"}
+    found = command.json("report", "sites", "--entity", "factory", "--month", f"2018-{number:02}")
+    assert sum(Decimal(row["amount"]) for row in found["totals"]) == Decimal(expected)
+    assert found["energy"][0]["peak_kw"] == "2000.000000"
+    assert Decimal(found["energy"][0]["energy_kwh"]) == 2_000 * hours
+    names = {row["name"] for row in found["totals"]}
+    assert names == {"electricity", "demand", "fixed charge"}
 
 
 def test_a_rate_in_tiers_is_read_with_all_of_them(
