@@ -16,8 +16,10 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
+from ledger.domain.frames import only
 from ledger.domain.metering.extra_rows import EXTRA_DELTA_COLUMNS
 from ledger.domain.metering.fact import MARKS
+from ledger.domain.metering.merged_rows import added_up
 from ledger.domain.metering.numbering import grouped
 from ledger.domain.metering.rows import (
     USAGE_DELTA_COLUMNS,
@@ -39,8 +41,8 @@ Added = Mapping[str, Sequence[pl.DataFrame]]
 _UNSEEN = -1
 # How many steps one transaction takes: it keeps new cut-offs out.
 STEPS = 16
-# About so many rows are merged and written at once: of very many keys a step has more, and what is
-# made of rows takes several times their memory.
+# So many rows are written at once: of very many keys a step has more, and what is made of rows
+# takes several times their memory.
 ROWS_AT_ONCE = 65_536
 
 
@@ -67,10 +69,12 @@ class SumKind:
         return (*self.keys, *self.following, *(self.counts or ("mask",)))
 
     def merged(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows of many batches, each under the first kept cut-off that sees it, added up."""
+        """Rows of many batches, each under the first kept cut-off that sees it, added up, in their
+        order."""
         if self.counts:
-            return _added_up(frame, self)
-        return _either(frame, self.keys)
+            keys = list(dict.fromkeys((*self.order, "seen_at")))
+            return added_up(frame, keys, self.counts, self.following)
+        return _either(frame, self.keys).sort(self.order)
 
 
 def _rows_of(columns: Sequence[str], frame: pl.DataFrame) -> Rows:
@@ -228,14 +232,11 @@ async def _sum_some(connection: Connection, closed: int) -> Summed:
 
 async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
     added = await asyncio.to_thread(_read, chosen)
-    rounds = 1 + sum(frame.height for frame in added["usage"]) // ROWS_AT_ONCE
-    for number in range(rounds):
-        part = await asyncio.to_thread(_part, added, number, rounds)
-        # One kind after the other: of many customers each is large.
-        for name, kind in KINDS.items():
-            rows = await asyncio.to_thread(_merge, name, kind, part)
-            if rows is not None:
-                await copy_binary(connection, kind.table, rows)
+    # One kind after the other, and its rows some at a time: of many customers each is large.
+    for name, kind in KINDS.items():
+        merged = await asyncio.to_thread(_merge, name, kind, added)
+        for part in merged.iter_slices(ROWS_AT_ONCE):
+            await copy_binary(connection, kind.table, await asyncio.to_thread(kind.encode, part))
     await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
 
 
@@ -248,26 +249,12 @@ def _read(chosen: Sequence[PendingSum]) -> Added:
     return added
 
 
-def _part(added: Added, number: int, rounds: int) -> Added:
-    """What is merged in one of several rounds: all of some usage keys; what has no key is merged in
-    the first."""
-    if rounds == 1:
-        return added
-    key = pl.col("usage_key_id")
-    kept = {
-        name: (key % rounds if "usage_key_id" in kind.keys else pl.lit(0)) == number
-        for name, kind in KINDS.items()
-    }
-    return {name: [each.filter(kept[name]) for each in frames] for name, frames in added.items()}
-
-
-def _merge(name: str, kind: SumKind, added: Added) -> Rows | None:
-    """What batches add of a kind as rows, or None where that is nothing."""
+def _merge(name: str, kind: SumKind, added: Added) -> pl.DataFrame:
+    """What batches add of a kind, merged; nothing where that is nothing."""
     frames = [*added[name], *(_worked(added["usage"]) if name == "activity" else ())]
-    if not sum(frame.height for frame in frames):
-        return None
-    merged = kind.merged(pl.concat(frames))
-    return kind.encode(merged.sort(kind.order)) if merged.height else None
+    columns = (*kind.columns, "batch_seq", "seen_at")
+    filled = [only(frame, columns) for frame in frames if frame.height]
+    return kind.merged(pl.concat(filled)) if filled else pl.DataFrame()
 
 
 def _worked(usage: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -282,16 +269,6 @@ def _placed(batch: PendingSum, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         batch_seq=pl.lit(batch.batch_seq, pl.Int64), seen_at=pl.lit(batch.seen_at, pl.Int64)
     )
-
-
-def _added_up(frame: pl.DataFrame, kind: SumKind) -> pl.DataFrame:
-    summed = frame.group_by(*kind.keys, "seen_at").agg(
-        *(pl.col(name).first() for name in kind.following),
-        *(pl.col(name).sum() for name in kind.counts),
-        pl.col("batch_seq").max(),
-        pl.col("batch_seq").min().alias("first_batch_seq"),
-    )
-    return summed.filter(pl.any_horizontal(pl.col(name) != 0 for name in kind.counts))
 
 
 def _either(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
