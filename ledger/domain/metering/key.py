@@ -37,6 +37,9 @@ REMEMBERED_MAX = 250_000
 _DATED = -2
 
 
+_UsageFields = tuple[str | None, str | None, str, str, str, str, str, str, str, str, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class UsageKeyRow:
     """A row of usage_key; `customer_id` None is suspense."""
@@ -84,10 +87,17 @@ class Combination(NamedTuple):
 
 
 class KeyedNames(NamedTuple):
-    """What a combination of names means by a directory: its keys, and who said its tier."""
+    """What a combination of names means by a directory: its keys."""
 
     usage: UsageKeyRow
     engine: EngineKeyRow
+
+
+class _Meaning(NamedTuple):
+    """The same without ids, field by field as its keys have them, and who said its tier."""
+
+    usage: _UsageFields
+    engine: tuple[str, str, str]
     flags: int
 
 
@@ -143,18 +153,25 @@ class Keyed:
 
     def named(self, some: Sequence[int]) -> list[KeyedNames]:
         """What some of `distinct` mean."""
-        named = self.distinct.rows(some) if some else []
-        return [_resolve(row, self.directory) for row in named]
+        said = self.distinct.rows(some) if some else []
+        meant = [_meaning(row, self.directory) for row in said]
+        # Ids are hashes of what is meant, and were made when it was resolved.
+        ids = zip(self.ids.usage[some].tolist(), self.ids.engine[some].tolist(), strict=True)
+        return [
+            KeyedNames(UsageKeyRow(usage, *each.usage), EngineKeyRow(engine, *each.engine))
+            for (usage, engine), each in zip(ids, meant, strict=True)
+        ]
 
 
 def content_id(parts: Iterable[str | int | None]) -> int:
     """A positive 63-bit id of a sequence; None, empty text and numbers are told apart."""
-    said = []
-    for part in parts:
-        raw = b"" if part is None else str(part).encode()
-        said.append(b"%c%d:%b" % (b"n" if part is None else b"v", len(raw), raw))
-    digest = blake2b(b"".join(said), digest_size=8, person=b"key1").digest()
+    said = "".join(["n0:" if part is None else _said(str(part)) for part in parts]).encode()
+    digest = blake2b(said, digest_size=8, person=b"key1").digest()
     return (int.from_bytes(digest, "big") >> 1) or 1
+
+
+def _said(text: str) -> str:
+    return f"v{len(text) if text.isascii() else len(text.encode())}:{text}"
 
 
 @lru_cache(ROWS_REMEMBERED)
@@ -174,10 +191,8 @@ def usage_key(
 
 
 @lru_cache(ROWS_REMEMBERED)
-def engine_key(engine_instance: str, model: str, tier: str) -> EngineKeyRow:
-    """Where an attempt ran, as far as its event says."""
-    parts = (engine_instance, model, tier)
-    return EngineKeyRow(content_id(parts), *parts)
+def _engine_key_id(parts: tuple[str, ...]) -> int:
+    return content_id(parts)
 
 
 @dataclass(slots=True)
@@ -217,7 +232,7 @@ class Memory:
 
     def _numbers_of(self, distinct: Combinations, directory: Directory) -> Ints:
         def of_any_time(row: Combination) -> int:
-            return _DATED if _is_dated(row, directory) else self._keep(_resolve(row, directory))
+            return _DATED if _is_dated(row, directory) else self._keep(_meaning(row, directory))
 
         words = distinct.words()
         numbers = _met(self._numbers, words, distinct, of_any_time)
@@ -229,15 +244,15 @@ class Memory:
                 self._dated,
                 np.column_stack([words[dated], windows]),
                 some,
-                lambda row: self._keep(_resolve(row, directory)),
+                lambda row: self._keep(_meaning(row, directory)),
             )
         return numbers
 
-    def _keep(self, names: KeyedNames) -> int:
-        self._usage.append(names.usage.usage_key_id)
-        self._engine.append(names.engine.engine_key_id)
-        self._flags.append(names.flags)
-        self._customers.append(names.usage.customer_id)
+    def _keep(self, meaning: _Meaning) -> int:
+        self._usage.append(content_id(meaning.usage))
+        self._engine.append(_engine_key_id(meaning.engine))
+        self._flags.append(meaning.flags)
+        self._customers.append(meaning.usage[1])
         return len(self) - 1
 
     def _forget(self) -> None:
@@ -305,7 +320,7 @@ def _cells(frame: pl.DataFrame, windows: Ints) -> tuple[Ints, int]:
     return combined([(each, int(each.max()) + 1) for each in numbers], frame.height)
 
 
-def _resolve(said: Combination, directory: Directory) -> KeyedNames:
+def _meaning(said: Combination, directory: Directory) -> _Meaning:
     customer_id = directory.customer_of(said.customer_ref, said.window_start)
     entity_id = directory.customers[customer_id] if customer_id is not None else None
     tier, said_by = directory.tier_of(
@@ -316,14 +331,10 @@ def _resolve(said: Combination, directory: Directory) -> KeyedNames:
         entity=entity_id or "",
         moment=said.window_start,
     )
-    row = usage_key(
-        entity_id=entity_id,
-        customer_id=customer_id,
-        who=(said.customer_ref, said.project_id, said.api_key_id, said.agent_id),
-        tier=tier,
-        what=(said.model, said.adapter, said.region),
-        context_band=said.context_band,
-        outcomes=said.outcomes,
+    who = (said.customer_ref, said.project_id, said.api_key_id, said.agent_id)
+    what = (said.model, said.adapter, said.region, said.context_band, said.outcomes)
+    return _Meaning(
+        (entity_id, customer_id, *who, tier, *what),
+        (said.engine_instance, said.model, tier),
+        said_by << TIER_SOURCE_SHIFT,
     )
-    where = engine_key(said.engine_instance, said.model, tier)
-    return KeyedNames(row, where, said_by << TIER_SOURCE_SHIFT)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ledger.domain.arrays import Bools, Ints
+from ledger.domain.metering.numbering import searched
 
 KNOWN_MAX = 1_000_000
 
@@ -23,11 +24,15 @@ class KnownKeys:
         """Which of these are not known."""
         if not self._ids.size:
             return np.ones(ids.size, np.bool_)
-        at = np.searchsorted(self._ids, ids)
+        at = searched(self._ids, ids)
         lacking: Bools = self._ids[np.minimum(at, self._ids.size - 1)] != ids
         return lacking
 
     def add(self, ids: Ints) -> None:
         """These need not be offered again."""
         known = ids if self._ids.size > self.most else np.concatenate([self._ids, ids])
-        self._ids = np.unique(known)
+        ordered = np.sort(known)
+        # By sight of what lies side by side: `np.unique` hashes, which takes ten times as long.
+        first = np.ones(ordered.size, np.bool_)
+        first[1:] = ordered[1:] != ordered[:-1]
+        self._ids = ordered[first]

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ledger.domain.arrays import Ints
+from ledger.domain.arrays import Ints, Words
 
+# From here on a search for values in no order costs more than to put them in order first: each
+# would go through memory of its own.
+_SEARCH_MANY = 4_096
 # Up to here a table of all numbers costs less than sorting those that are there.
 _TABLE_MAX = 1 << 18
 _CODE_MAX = 1 << 62
@@ -38,6 +41,16 @@ def first_rows_of(codes: Ints) -> tuple[Ints, Ints]:
     """The first row of each number that is there, and the rows' numbers without holes."""
     dense, count = _dense(codes, int(codes.max(initial=-1)) + 1)
     return first_rows(dense, count), dense
+
+
+def searched(ordered: Ints | Words, values: Ints | Words) -> Ints:
+    """Where each value stands among `ordered` ones, or would stand."""
+    if values.size < _SEARCH_MANY:
+        return np.searchsorted(ordered, values)
+    order = np.argsort(values)
+    at = np.empty(values.size, np.int64)
+    at[order] = np.searchsorted(ordered, values[order])
+    return at
 
 
 @dataclass(frozen=True, slots=True)

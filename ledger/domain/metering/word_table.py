@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import Ints
+from ledger.domain.metering.numbering import searched
 
 Words = NDArray[np.uint64]
 UNMET = -1
@@ -28,7 +29,7 @@ class WordTable:
         """The number of each row, UNMET where it has none."""
         if not self._codes.size:
             return np.full(words.shape[0], UNMET, np.int64)
-        at = np.searchsorted(self._codes, _mixed(words))
+        at = searched(self._codes, _mixed(words))
         at[at == self._codes.size] = 0
         met = (self._words[at] == words).all(axis=1)
         numbers: Ints = np.where(met, self._numbers[at], UNMET)
