@@ -52,9 +52,13 @@ class TextRule:
             value is not None and low <= len(value) <= high and "\0" not in value
             for value in values
         ]
-        if self.choices is None and self.pattern is None:
+        if self.is_of_length_alone():
             return kept
         return [good and self._fits(value or "") for good, value in zip(kept, values, strict=True)]
+
+    def is_of_length_alone(self) -> bool:
+        """Whether nothing but its length and a NUL can keep a text out."""
+        return self.choices is None and self.pattern is None
 
     def _fits(self, text: str) -> bool:
         if self.choices is not None and text not in self.choices:

@@ -95,7 +95,8 @@ def _read(
         elif slot.comes_again:
             texts = matched.texts(items.octets, n)
             known[slot.path] = (texts, None)
-            good &= _are_kept(slot.rule, texts)
+            if not _are_all_kept(slot.rule, texts, matched.sizes(n)):
+                good &= _are_kept(slot.rule, texts)
             if slot.path == _SOURCE:
                 good &= _of_batch(texts, expected.headers, owners)
         elif slot.path == ID:
@@ -105,6 +106,15 @@ def _read(
             good &= are_ascii(items.words, values[n], lengths[n])
     part = Part(shape.kind, mine, known, shape.constants, dict.fromkeys(shape.unknown))
     return part.only(good), mine[~good]
+
+
+def _are_all_kept(rule: ColumnRule, texts: Texts, sizes: Ints) -> bool:
+    """Whether all may stand by their octets alone: a text has no more characters than octets, of
+    which one that stands in a line as it is has no NUL."""
+    assert isinstance(rule, TextRule), "texts that are read have a rule"
+    if not sizes.size or not rule.is_of_length_alone() or None in texts.values:
+        return False
+    return rule.low <= min(1, sizes.min()) and (rule.high is None or sizes.max() <= rule.high)
 
 
 def _are_kept(rule: ColumnRule, texts: Texts) -> Bools:

@@ -164,6 +164,15 @@ def test_a_number_is_read_as_the_strict_decoder_reads_it(value: str) -> None:
     assert_bent_as_strict(b"1011", value.encode())
 
 
+# As long as a name may be, in characters of one octet and of two; a character more; nothing.
+NAMES_OF_LENGTHS = ("a" * 256, "é" * 256, "a" * 257, "é" * 257, "é" * 129, "", "é")
+
+
+@pytest.mark.parametrize("value", NAMES_OF_LENGTHS)
+def test_a_name_is_read_as_the_strict_decoder_reads_it(value: str) -> None:
+    assert_bent_as_strict(b'"pod-uid-3c1"', f'"{value}"'.encode())
+
+
 def assert_bent_as_strict(old: bytes, new: bytes) -> None:
     """One line of many has another value; the others are read as columns."""
     event = usage_event(requests=1011) | {"time": "2026-08-06T06:31:12.418Z"}

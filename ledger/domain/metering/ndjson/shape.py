@@ -203,6 +203,11 @@ class Matched:
         at = self.leads[n]
         return Texts(codes, _texts_at(octets, self.values[slot, at], self.lengths[slot, at]))
 
+    def sizes(self, slot: int) -> Ints:
+        """The octets of each distinct text of a coded slot."""
+        sizes: Ints = self.lengths[slot, self.leads[self.coded.index(slot)]]
+        return sizes
+
 
 def match(shape: Shape, octets: Octets, words: Words, starts: Ints, ends: Ints) -> Matched:
     """The lines of a shape, values held to their rules but for what a text may say."""
