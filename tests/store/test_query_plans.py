@@ -154,6 +154,7 @@ HOT = [
     Asked("cost/cost", "find_touched_activity", JUST_STORED, 100),
     Asked("cost/cost", "find_touched_engines", JUST_STORED | {"windows": LATE}, 100),
     Asked("cost/cost", "find_activity", DUE_WINDOWS, 400),
+    Asked("cost/cost", "sum_activity", DUE_WINDOWS | {"engine_key_ids": None}, 400),
     Asked("cost/cost", "find_masks", DUE_WINDOWS, 50),
     Asked("cost/allocations", "find_allocations", ALLOCATED, 800),
     Asked("cost/cost", "find_changed_costs", FACTORY | JUST_STORED, 100),

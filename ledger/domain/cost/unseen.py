@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 
 from ledger.domain.cost.attempts import ATTEMPT, NO_ATTEMPTS, SECOND_US
+from ledger.domain.cost.kinds import NONE, Four
 from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.spread import METERS, WORK, activity_windows
 
@@ -19,6 +20,17 @@ _RUN = {
     **dict.fromkeys(("window_start", "engine_key_id", "start", "end"), pl.Int64),
     **dict.fromkeys(("upto", "before", "busy"), pl.Int64),
 }
+
+
+def engines_beyond(known: Mapping[tuple[int, int], Four], facts: pl.DataFrame) -> set[int]:
+    """The engine keys at which more is `known` of a window than facts say, or other than that.
+
+    By window and engine key: facts are of what is known, so that where sums of all usage keys agree
+    each of them does.
+    """
+    seen = _seen(facts.with_columns(usage_key_id=pl.lit(0, pl.Int64)))
+    said = {(window, engine): sums for window, engine, _, *sums in seen.iter_rows()}
+    return {key[1] for key, sums in known.items() if [*sums] != said.get(key, [*NONE])}
 
 
 def unseen_attempts(

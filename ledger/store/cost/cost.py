@@ -15,6 +15,7 @@ from ledger.domain.books.booking import CostTotals
 from ledger.domain.cost.cost_line import CostPool, PoolKey
 from ledger.domain.cost.deployment import Deployment, EngineKey
 from ledger.domain.cost.factory import AssetTerms, EnergyMeter, GpuHome, PowerPrice, SiteUplift
+from ledger.domain.cost.kinds import Four
 from ledger.domain.cost.unseen import ACTIVITY
 from ledger.domain.entity import LegalEntity
 from ledger.domain.metering.spread import WORK
@@ -267,17 +268,49 @@ async def find_activity(
     )
 
 
+async def sum_activity(
+    connection: Connection,
+    *,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    engine_key_ids: Collection[int] | None,
+) -> dict[tuple[int, int], Four]:
+    """Tokens worked on by window, in microseconds, and engine key, of all engine keys or some."""
+    rows = await COST["sum_activity"].rows(
+        connection,
+        windows=list(windows),
+        batch_seq=batch_seq,
+        engine_key_ids=None if engine_key_ids is None else list(engine_key_ids),
+    )
+    return {
+        (micros(window), engine): (int(uncached), int(cache_read), int(cache_write), int(output))
+        for window, engine, uncached, cache_read, cache_write, output in rows
+    }
+
+
 async def read_activity(
-    connection: Connection, *, windows: Sequence[datetime], batch_seq: int
+    connection: Connection,
+    *,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    engine_key_ids: Collection[int],
 ) -> pl.DataFrame:
-    """What `find_activity` finds as columns, in microseconds and 128 bits."""
-    asked = {"windows": list(windows), "batch_seq": batch_seq}
+    """What `find_activity` finds at some engine keys as columns, in microseconds and 128 bits."""
+    asked = {
+        "windows": list(windows),
+        "batch_seq": batch_seq,
+        "engine_key_ids": list(engine_key_ids),
+    }
     octets = await copy_out(connection, COST["copy_activity"], **asked)
     frame = pl.DataFrame(read_columns(octets, _ACTIVITY_LAYOUT))
     if any((frame[name] == _INT8_MOST).any() for name in WORK):
         # There is no wider number of one width.
         rows = await find_activity(connection, windows=windows, batch_seq=batch_seq)
-        said = [(micros(row[0]), row[1], row[2], *map(int, row[4:])) for row in rows]
+        said = [
+            (micros(row[0]), row[1], row[2], *map(int, row[4:]))
+            for row in rows
+            if row.engine_key_id in engine_key_ids
+        ]
         return pl.DataFrame(said, ACTIVITY, orient="row")
     return frame.cast(dict.fromkeys(WORK, pl.Int128))
 

@@ -210,8 +210,19 @@ SELECT a.window_start, a.engine_key_id, a.usage_key_id, u.entity_id,
 HAVING sum(a.uncached) <> 0 OR sum(a.cache_read) <> 0 OR sum(a.cache_write) <> 0 OR sum(a.output) <> 0
  ORDER BY a.window_start, a.engine_key_id, a.usage_key_id;
 
+-- name: sum_activity
+-- Tokens worked on per window and engine key at the cut-off, of all engine keys or some.
+-- Index: activity (window_start, engine_key_id).
+SELECT a.window_start, a.engine_key_id, sum(a.uncached) AS uncached, sum(a.cache_read) AS cache_read,
+       sum(a.cache_write) AS cache_write, sum(a.output) AS output
+  FROM activity_delta a
+ WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq
+   AND (:engine_key_ids::bigint[] IS NULL OR a.engine_key_id = ANY(:engine_key_ids::bigint[]))
+ GROUP BY a.window_start, a.engine_key_id
+ ORDER BY a.window_start, a.engine_key_id;
+
 -- name: copy_activity
--- What find_activity finds, as numbers of one width: a sum beyond 64 bits is the largest they have.
+-- What find_activity finds at some engine keys, as numbers of one width: a sum beyond 64 bits is the largest they have.
 -- Index: activity (window_start, engine_key_id).
 SELECT s.window_start, s.engine_key_id, s.usage_key_id, least(s.uncached, 9223372036854775807)::bigint AS uncached,
        least(s.cache_read, 9223372036854775807)::bigint AS cache_read,
@@ -220,7 +231,8 @@ SELECT s.window_start, s.engine_key_id, s.usage_key_id, least(s.uncached, 922337
   FROM (SELECT a.window_start, a.engine_key_id, a.usage_key_id, sum(a.uncached) AS uncached,
                sum(a.cache_read) AS cache_read, sum(a.cache_write) AS cache_write, sum(a.output) AS output
           FROM activity_delta a
-         WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.batch_seq <= :batch_seq::bigint
+         WHERE a.window_start = ANY(:windows::timestamptz[]) AND a.engine_key_id = ANY(:engine_key_ids::bigint[])
+           AND a.batch_seq <= :batch_seq::bigint
          GROUP BY a.window_start, a.engine_key_id, a.usage_key_id) s
  WHERE s.uncached <> 0 OR s.cache_read <> 0 OR s.cache_write <> 0 OR s.output <> 0;
 

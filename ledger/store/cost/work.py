@@ -9,7 +9,7 @@ import polars as pl
 
 from ledger.domain.cost.attempts import ATTEMPT, LONGEST, Windows, attempts_of, by_window, timed
 from ledger.domain.cost.deployment import EngineKey
-from ledger.domain.cost.unseen import unseen_attempts
+from ledger.domain.cost.unseen import engines_beyond, unseen_attempts
 from ledger.domain.metering.times import micros
 from ledger.domain.period import DAY, WINDOW
 from ledger.store.cost import cost
@@ -44,12 +44,16 @@ async def read_work(
     """What ran in each of some windows, in order, as known at a cut-off, at all engine keys or at
     some; in one snapshot."""
     facts = await _read_facts(connection, windows, batch_seq, engines)
-    activity = await cost.read_activity(connection, windows=windows, batch_seq=batch_seq)
-    activity = _at_engines(activity, engines)
-    masks = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
-    busy = {(micros(window), engine): mask for (window, engine), mask in masks.items()}
-    unseen = unseen_attempts(activity, facts, busy)
-    attempts = pl.concat([attempts_of(facts), unseen])
+    known = await cost.sum_activity(
+        connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
+    )
+    beyond = engines_beyond(known, facts)
+    attempts = attempts_of(facts)
+    if beyond:
+        ran = _at_engines(facts, beyond)
+        attempts = pl.concat(
+            [attempts, await _read_unseen(connection, windows, batch_seq, ran, beyond)]
+        )
     entities = await cost.find_key_entities(
         connection, usage_key_ids=attempts["usage_key_id"].unique()
     )
@@ -58,6 +62,21 @@ async def read_work(
     )
     owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
     return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
+
+
+async def _read_unseen(
+    connection: Connection,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    facts: pl.DataFrame,
+    engines: Collection[int],
+) -> pl.DataFrame:
+    activity = await cost.read_activity(
+        connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
+    )
+    masks = await cost.find_masks(connection, windows=windows, batch_seq=batch_seq)
+    busy = {(micros(window), engine): mask for (window, engine), mask in masks.items()}
+    return unseen_attempts(activity, facts, busy)
 
 
 def _at_engines(frame: pl.DataFrame, engines: Collection[int] | None) -> pl.DataFrame:
