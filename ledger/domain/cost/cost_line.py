@@ -122,15 +122,16 @@ def next_allocations(
     """What is allocated otherwise from now on, with its next revision and all of its lines, and
     what stood for that before; what was not computed again has no lines from now on, once."""
     key = list(ALLOCATION_KEY)
-    touched = pl.concat(
-        [
-            _other(stored.lines, computed, LINE_KEY).select(key),
-            stored.lines.join(computed, on=LINE_KEY, how="anti").select(key),
-            _other(stored.rows, kinds, key, KIND_SUMS).select(key),
-        ]
-    ).unique()
-    former = stored.only(touched)
-    lines = computed.join(touched, on=key, how="semi")
+    former, lines = stored, computed
+    if not stored.rows.is_empty():
+        touched = pl.concat(
+            [
+                _other(stored.lines, computed, LINE_KEY).select(key),
+                stored.lines.join(computed, on=LINE_KEY, how="anti").select(key),
+                _other(stored.rows, kinds, key, KIND_SUMS).select(key),
+            ]
+        ).unique()
+        former, lines = stored.only(touched), computed.join(touched, on=key, how="semi")
     there = lines.select(*key, *LINE_TERMS).unique(key)
     bare = former.rows.join(there, on=key, how="anti").with_columns(busy_s=pl.lit(0, pl.Int32))
     terms = pl.concat([there, bare.select(there.columns)])

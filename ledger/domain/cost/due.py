@@ -18,7 +18,7 @@ def windows_due(spans: Iterable[Span], *, within: Sequence[Span], now: datetime)
     """Starts of windows that overlap one of `spans` and one of `within` and began before `now`."""
     return {
         at
-        for since, until in overlaps(spans, within)
+        for since, until in {*overlaps(spans, within)}
         for at in _begun(since, now if until is None else min(until, now))
     }
 

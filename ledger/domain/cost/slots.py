@@ -177,7 +177,9 @@ def _used(keys: Ints) -> Bools:
 
 def _placed(attempts: pl.DataFrame, window_us: int) -> Ints:
     """Attempts as rows of RAN."""
-    ran: Ints = attempts.select(RAN).to_numpy(order="fortran", writable=True).T
+    ran = np.empty((len(RAN), attempts.height), np.int64)
+    for row, name in zip(ran, RAN, strict=True):
+        row[:] = attempts[name].to_numpy()
     ran[_TIMES] -= window_us
     return ran
 

@@ -227,11 +227,12 @@ def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period
     """An instance is an engine of its own, whether or not anything ran on it."""
     if served is None:
         return idle()
-    named = {*deployment.engine_instances, *served["instance"].unique()}
-    numbers = {name: number for number, name in enumerate(sorted(named))}
-    engine = pl.col("instance").replace_strict(numbers, return_dtype=pl.Int64)
+    instances = served["instance"].to_list()
+    named = sorted({*deployment.engine_instances, *instances})
+    numbers = {name: number for number, name in enumerate(named)}
+    engine = pl.Series("engine", [numbers[name] for name in instances], pl.Int64)
     return weigh(
-        served.with_columns(engine=engine),
+        served.hstack([engine]),
         micros(window.start),
         deployment.weights,
         engines=len(numbers),

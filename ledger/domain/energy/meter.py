@@ -28,6 +28,7 @@ from ledger.domain.energy.counter_course import (
     microseconds,
     steps_back,
 )
+from ledger.domain.energy.even_energy import even_energy
 from ledger.domain.period import MICROSECOND, Period
 
 MAX_GAP = timedelta(seconds=60)
@@ -134,13 +135,8 @@ class EvenSpans(Sequence[Span]):
         """Energy between neighbouring sorted microseconds."""
         if not len(self):
             return _no_energy(edges)
-        marks = np.array(edges, np.int64)
-        at = np.clip(self.at_us.searchsorted(marks, "right") - 1, 0, len(self) - 1)
-        start, before = self.at_us[at], self.energy_mj[at]
-        length, grown = self.at_us[at + 1] - start, self.energy_mj[at + 1] - before
-        upto = before + grown * np.clip(marks - start, 0, length) // length
-        known = np.clip(marks, self.at_us[0], self.at_us[-1])
-        return EnergyColumns(np.diff(upto).tolist(), [0] * (at.size - 1), np.diff(known).tolist())
+        energy, known = even_energy(self.at_us, self.energy_mj, np.array(edges, np.int64)).tolist()
+        return EnergyColumns(energy, [0] * len(energy), known)
 
 
 def spans(
