@@ -7,6 +7,7 @@ apart. An engine is idle while no attempt runs on it: then it takes what it take
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -83,10 +84,12 @@ class CutEnergy:
 def energy_of_slots(window: Period, energy: EnergyInput, work: SlotWork) -> Iterator[CutEnergy]:
     """By price: what lies in each slot of the window, nothing where the price is of other times."""
     start_us = microseconds(window.start)
-    cells = list(_cells(start_us, energy.cuts, work.slot_s * SECOND_US))
-    marks = [start_us]
-    for cell in cells:
-        marks.append(marks[-1] + cell.length_us)
+    edges = tuple(
+        (microseconds(cut.period.start) - start_us, microseconds(cut.period.end) - start_us)
+        for cut in energy.cuts
+    )
+    cells = _cells(edges, work.slot_s * SECOND_US)
+    marks = [*accumulate((cell.length_us for cell in cells), initial=start_us)]
     boards = [drawn_columns(spans, marks) for spans in energy.gpu_spans]
     metered, estimated = (
         _sums([board.metered_mj for board in boards], len(cells)),
@@ -120,15 +123,19 @@ def _plus(some: Three, more: Three) -> Three:
     return some[0] + more[0], some[1] + more[1], some[2] + more[2]
 
 
-def _cells(start_us: int, cuts: Sequence[TariffCut], slot_us: int) -> Iterator[_Cell]:
-    """The window cut into slots and where the price changes, in time order."""
-    for number, cut in enumerate(cuts):
-        at, end = (microseconds(edge) - start_us for edge in (cut.period.start, cut.period.end))
+@lru_cache(maxsize=256)
+def _cells(cuts: Sequence[tuple[int, int]], slot_us: int) -> Sequence[_Cell]:
+    """The window cut into slots and where the price changes, in time order: the same for most
+    windows and deployments."""
+    cells = []
+    for number, (since, end) in enumerate(cuts):
+        at = since
         while at < end:
             slot = at // slot_us
             until = min((slot + 1) * slot_us, end)
-            yield _Cell(number, slot, until - at)
+            cells.append(_Cell(number, slot, until - at))
             at = until
+    return cells
 
 
 def _idle_mw(
@@ -197,7 +204,9 @@ def _host_parts(site: Site, marks: Sequence[int]) -> list[int]:
     """Host energy between neighbouring edges; all of it, wherever work or prices cut the window."""
     seconds = (marks[-1] - marks[0]) // SECOND_US
     whole_mj = host_energy_mj(site.host_mw, seconds)
-    parts = cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
+    parts = [0] * (len(marks) - 1)
+    if whole_mj:
+        parts = cumulative_split(whole_mj, start=marks[0], end=marks[-1], edges=marks)
     for host in site.hosts:
         measured = energy_columns(host.spans, marks)
         totals = map(sum, zip(measured.metered_mj, measured.estimated_mj, strict=True))

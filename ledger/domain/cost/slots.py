@@ -6,6 +6,7 @@ cut off in division; whatever ran outside of a slot has no part in it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 import polars as pl
@@ -54,7 +55,8 @@ class SlotWork:
 
     `covered_us` is the time in which each slot's engines ran anything, added up. `keys` are all
     usage keys that ran, in order, and NOBODY; `worked` says which of them had tokens, `cells` what
-    each weighs of a slot, by its place. `tokens` are how many of usage were worked on.
+    each weighs of a slot, by its place. `tokens` are how many of usage were worked on, `kinds` what
+    those of each kind weigh of each slot, out of WHOLE.
     """
 
     slot_s: int
@@ -64,6 +66,7 @@ class SlotWork:
     worked: Bools
     cells: Cells
     tokens: Four
+    kinds: Sequence[Sequence[int]]
 
     @property
     def full_us(self) -> int:
@@ -102,21 +105,15 @@ class SlotWork:
     def kinds_by(self, pools: Sequence[int]) -> list[int]:
         """What tokens of each kind of usage weigh where slots hold so much, in the order of
         WORK."""
-        weights = [0, 0, 0, 0]
-        for pool, sums in zip(pools, self.cells.sums.T.tolist(), strict=True):
-            cached = sums[CACHE_READ], sums[CACHE_WRITE]
-            kinds = (sums[USED] - sum(cached) - sums[ANSWERED], *cached, sums[ANSWERED])
-            for at, weight in enumerate(kinds):
-                if weight > 0:
-                    weights[at] += weight * WHOLE // sums[TOTAL] * pool
-        return weights
+        return [sum(map(mul, column, pools)) for column in self.kinds]
 
 
 def idle() -> SlotWork:
     """A window in which nothing ran: one slot holds it all."""
     none, sums = np.zeros(0, np.int64), np.zeros((5, 1), np.int64)
     nobody, worked = np.array([NOBODY]), np.zeros(1, np.bool_)
-    return SlotWork(WINDOW_SECONDS, 1, [0], nobody, worked, Cells(none, none, none, sums), NONE)
+    cells = Cells(none, none, none, sums)
+    return SlotWork(WINDOW_SECONDS, 1, [0], nobody, worked, cells, NONE, _kinds(sums))
 
 
 def weigh(
@@ -153,6 +150,7 @@ def weigh(
         (high + (low >> 32) != 0) | (low & 0xFFFFFFFF != 0),
         _with_nobody(cells, covered, int(numbers[-1])),
         (uncached, cache_read, cache_write, output),
+        _kinds(cells.sums),
     )
 
 
@@ -173,6 +171,17 @@ def steps_between(
 def _used(keys: Ints) -> Bools:
     used: Bools = (keys != NOBODY) & (keys != OF_NO_REQUEST)
     return used
+
+
+def _kinds(sums: Ints) -> list[list[int]]:
+    """What tokens of each kind weigh of each slot, out of WHOLE, in the order of WORK."""
+    cached, answered = sums[[CACHE_READ, CACHE_WRITE]], sums[ANSWERED]
+    weighed = np.stack([sums[USED] - cached.sum(axis=0) - answered, *cached, answered])
+    totals = sums[TOTAL].tolist()
+    return [
+        [each * WHOLE // total if each > 0 else 0 for each, total in zip(kind, totals, strict=True)]
+        for kind in weighed.tolist()
+    ]
 
 
 def _placed(attempts: pl.DataFrame, window_us: int) -> Ints:

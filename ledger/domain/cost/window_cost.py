@@ -30,7 +30,7 @@ from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
-from ledger.domain.energy.meter import BY_WEIGHTS, energy_between, findings
+from ledger.domain.energy.meter import BY_WEIGHTS, energy_columns, findings
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
 from ledger.domain.metering.times import micros
 from ledger.domain.money import ZERO
@@ -355,17 +355,15 @@ def _meter(
     estimated: bool = False,
 ) -> None:
     """What meters say of GPUs; `estimated`: of those alone of which anything is by weights."""
+    edges = [micros(window.start), micros(window.end)]
     for gpu in gpu_uuids:
         spans = facts.gpus[gpu].within(window) if gpu in facts.gpus else ()
         noticed = findings(spans)
         if not spans or (estimated and BY_WEIGHTS not in noticed):
             continue
-        (energy,) = energy_between(spans, [window.start, window.end])
+        (metered_mj,), (estimated_mj,), (covered_us,) = energy_columns(spans, edges)
         costs.meters[gpu, window.start] = MeterWindow(
-            energy.metered_mj,
-            energy.estimated_mj,
-            energy.covered_us // 1_000_000,
-            tuple(noticed),
+            metered_mj, estimated_mj, covered_us // 1_000_000, tuple(noticed)
         )
 
 
