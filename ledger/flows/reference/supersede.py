@@ -103,7 +103,7 @@ def _says_the_same(row: DatedRow, values: Mapping[str, Any], valid: DatedInput) 
 
 
 def _overlap(table: DatedTable, values: Mapping[str, Any], row: DatedRow) -> ConflictError:
-    name = " / ".join(str(values[key]) for key in table.keys if values[key] is not None)
+    name = " / ".join(str(values[key]) for key in table.keys if values[key] not in (None, ""))
     period = describe_period(row.valid_from, row.valid_to)
     differing = [
         f"{field} {_plain(row.values[field])}"

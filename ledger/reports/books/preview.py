@@ -67,4 +67,6 @@ def _table(title: str, rows: object, columns: Sequence[str]) -> ReportTable:
     names = (*columns, "currency", *_SUMS)
     assert isinstance(rows, list)
     cells = [[row[name] for name in names] for row in rows]
-    return ReportTable(title, names, cells, numbers=len(_SUMS), first=(columns[-1], "difference"))
+    heads = [name.removesuffix("_id") for name in names]
+    first = (heads[len(columns) - 1], "difference")
+    return ReportTable(title, heads, cells, numbers=len(_SUMS), first=first)
