@@ -7,6 +7,7 @@ and writes within it; a fact and its reversal run at the same moments, and cance
 from collections.abc import Mapping
 from typing import TypeAlias
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US, reached
@@ -85,6 +86,8 @@ def by_window(attempts: pl.DataFrame) -> Windows:
     """The attempts that run in each window, by its start in microseconds."""
     start, end = (attempts[name].to_numpy() for name in ("start", "end"))
     rows, windows = reached(start // WINDOW_US, (end - 1) // WINDOW_US)
-    placed = attempts[rows].with_columns(pl.Series("window", windows * WINDOW_US))
-    parts = placed.partition_by("window", as_dict=True, include_key=False)
-    return {int(window): part for (window,), part in parts.items()}
+    order = np.argsort(windows, kind="stable")
+    named, begins = np.unique(windows[order], return_index=True)
+    parts = np.split(rows[order], begins[1:])
+    starts = (named * WINDOW_US).tolist()
+    return {start: attempts[part] for start, part in zip(starts, parts, strict=False)}

@@ -98,34 +98,39 @@ async def append_allocations(
     """Store what is allocated otherwise from now on."""
     if allocations.rows.is_empty():
         return
-    runs = lines_of_usage(allocations.lines.filter(line=USAGE)).runs
-    rows = _summed(allocations, runs).with_columns(
-        cut_off_id=pl.lit(cut_off.cut_off_id, pl.Int64), entity_id=pl.lit(entity_id)
+    stamp = {"entity_id": pl.lit(entity_id), "batch_seq": pl.lit(batch_seq, pl.Int64)}
+    of_usage = allocations.rows.filter(line=USAGE).select(*_WHERE, "revision", **stamp)
+    sums = [pl.DataFrame(schema=_SUMMED)]
+    # Window by window: as arrays, and in groups, lines are there several times.
+    for window in allocations.rows["window_start"].unique(maintain_order=True):
+        lines = allocations.lines.filter(window_start=window)
+        runs = lines_of_usage(lines.filter(line=USAGE)).runs
+        await _append_shares(connection, of_usage, runs)
+        sums.append(_summed(lines, runs))
+    key = list(ALLOCATION_KEY)
+    rows = allocations.rows.join(pl.concat(sums), on=key, how="left").with_columns(
+        *(pl.col(name).fill_null(0) for name in ("lines", *SUMS)),
+        cut_off_id=pl.lit(cut_off.cut_off_id, pl.Int64),
+        **stamp,
     )
-    sent = Rows.of(rows, COLUMNS)
-    sent.number(batch_seq)
-    await copy_binary(connection, "cost_allocation", sent)
-    numbered = rows.filter(line=USAGE).with_columns(batch_seq=pl.lit(batch_seq, pl.Int64))
-    await _append_shares(connection, numbered, runs)
+    await copy_binary(connection, "cost_allocation", Rows.of(rows.sort(key), COLUMNS))
 
 
 async def _append_shares(connection: Connection, rows: pl.DataFrame, runs: pl.DataFrame) -> None:
     """Store the lines of usage of some rows, where they have any."""
-    shares = rows.drop(ARRAYS, strict=False).join(runs, on=[*_WHERE])
+    shares = rows.join(runs, on=[*_WHERE])
     columns = [name for name in SHARE_COLUMNS if name in shares.columns]
     if not shares.is_empty():
         await copy_binary(connection, "cost_share", Rows.of(shares, columns))
 
 
-def _summed(allocations: Allocations, runs: pl.DataFrame) -> pl.DataFrame:
-    """Rows, by their key, with how many lines they have and what these come to."""
+def _summed(lines: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """How many lines there are of a kind, what these come to, and the digest of those of usage."""
     key = list(ALLOCATION_KEY)
-    sums = allocations.lines.group_by(key).agg(
-        pl.len().cast(pl.Int32).alias("lines"), *(pl.col(name).sum() for name in SUMS)
-    )
+    sums = lines.group_by(key).agg(pl.len().alias("lines"), *(pl.col(n).sum() for n in SUMS))
     digests = runs.select(*_WHERE, "digest", line=pl.lit(USAGE))
-    joined = allocations.rows.join(sums, on=key, how="left").join(digests, on=key, how="left")
-    return joined.with_columns(pl.col(name).fill_null(0) for name in ("lines", *SUMS)).sort(key)
+    summed = sums.join(digests, on=key, how="left")
+    return summed.select(pl.col(name).cast(kind) for name, kind in _SUMMED.items())
 
 
 class LinesOf(NamedTuple):
@@ -147,6 +152,12 @@ class LinesOf(NamedTuple):
 
 
 _WHERE = {"scope": LINE["scope"], "window_start": LINE["window_start"]}
+_SUMMED = {
+    **ALLOCATION_KEY,
+    "lines": pl.Int32(),
+    **{name: SHARE[name] for name in SUMS},
+    "digest": pl.Binary(),
+}
 
 
 def lines_of_usage(lines: pl.DataFrame) -> LinesOf:

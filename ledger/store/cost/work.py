@@ -16,7 +16,7 @@ from ledger.store.cost import cost
 from ledger.store.metering.facts import FACT_LAYOUT, Decode, FactSearch, list_fact_readers
 from ledger.store.queries import Connection
 
-_FACTS = dict.fromkeys(FACT_LAYOUT, pl.Int64)
+_FACTS = {name: pl.Int64 for name in FACT_LAYOUT if name not in {"kind", "flags"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,7 @@ async def read_work(
 ) -> Work:
     """What ran in each of some windows, in order, as known at a cut-off, at all engine keys or at
     some; in one snapshot."""
-    facts = await _read_facts(connection, windows, batch_seq, engines)
-    known = await cost.sum_activity(
-        connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
-    )
-    beyond = engines_beyond(known, facts)
-    attempts = attempts_of(facts)
-    if beyond:
-        ran = _at_engines(facts, beyond)
-        attempts = pl.concat(
-            [attempts, await _read_unseen(connection, windows, batch_seq, ran, beyond)]
-        )
+    attempts = await _read_attempts(connection, windows, batch_seq, engines)
     entities = await cost.find_key_entities(
         connection, usage_key_ids=attempts["usage_key_id"].unique()
     )
@@ -62,6 +52,26 @@ async def read_work(
     )
     owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
     return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
+
+
+async def _read_attempts(
+    connection: Connection,
+    windows: Sequence[datetime],
+    batch_seq: int,
+    engines: Collection[int] | None,
+) -> pl.DataFrame:
+    """Attempts of facts, which are let go once they are read, and what is known beyond them."""
+    facts = await _read_facts(connection, windows, batch_seq, engines)
+    known = await cost.sum_activity(
+        connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
+    )
+    beyond = engines_beyond(known, facts)
+    attempts = attempts_of(facts)
+    if beyond:
+        seen = _at_engines(facts, beyond)
+        unseen = await _read_unseen(connection, windows, batch_seq, seen, beyond)
+        attempts = pl.concat([attempts, unseen])
+    return attempts
 
 
 async def _read_unseen(
@@ -91,7 +101,7 @@ async def _read_facts(
 ) -> pl.DataFrame:
     since, until = windows[0] - LONGEST, windows[-1] + WINDOW + LONGEST
     stored_since = (since - DAY).astimezone(UTC).date()
-    search = FactSearch(batch_seq, stored_since, since, until)
+    search = FactSearch(batch_seq, stored_since, since, until, tuple(_FACTS))
     parts = []
     for read in await list_fact_readers(connection, search):
         decode = await read(connection)
