@@ -4,7 +4,8 @@ SELECT begin_preview();
 
 -- name: forget_hints
 -- What a step of this transaction told the planner holds for that step alone.
-SET LOCAL work_mem TO DEFAULT; SET LOCAL enable_sort TO DEFAULT; SET LOCAL enable_nestloop TO DEFAULT;
+SELECT set_config(s.name, s.reset_val, true) FROM pg_settings s
+ WHERE s.name IN ('work_mem', 'enable_sort', 'enable_nestloop');
 
 -- name: list_moved_accounts
 -- What entries behind a number book of each month, wherever they are booked, by account and dimension, and what was booked
