@@ -387,7 +387,10 @@ def _incomplete(tax: _Taxed) -> LedgerError | None:
 
 
 def _taxed(agreement: Agreement, lines: Sequence[InvoiceLine], rules: TaxRules) -> _Taxed:
-    terms, moments = agreement.terms, [supplied_at(line) for line in lines]
+    terms = agreement.terms
+    # Lines of a period share one moment: to look up by each one's own takes longer than the tax.
+    last = {line.key.service_end: supplied_at(line) for line in lines}
+    moments = [last[line.key.service_end] for line in lines]
     try:
         taxes = tax_lines(
             [Taxable(line.amount, at) for line, at in zip(lines, moments, strict=True)],
