@@ -1,5 +1,6 @@
 """`--preview` of what is imported or ended: shown as tables or JSON, and nothing is entered."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from tests.cli.command_line import CommandLine
@@ -11,6 +12,21 @@ from tests.support.books import Books
 PRICES = """rate_card_id,meter,amount,valid_from
 card-acme,input,7,2023-11-16T00:00:00Z
 """
+
+
+LITELLM = """{"llama": {"mode": "chat", "input_cost_per_token": 9e-06,
+ "output_cost_per_token": 1.5e-05, "max_input_tokens": 8000, "litellm_provider": "x"}}"""
+
+
+async def powered(books: Books) -> None:
+    hour = WINDOW.replace(minute=0)
+    until = hour + timedelta(hours=1)
+    await books.facility()
+    await books.lease(hour, until, all_in=False, currency="USD")
+    await books.pue(hour, until, pue="1")
+    await books.tariff([(hour, until, "100")], currency="USD")
+    await books.deployment(hour, until, gpus=["GPU-1"])
+    await books.readings("GPU-1", [(hour, 0), (until, 900_000_000)])
 
 
 async def used(books: Books) -> None:
@@ -35,6 +51,24 @@ def test_an_import_shows_what_it_would_move(command: CommandLine, tmp_path: Path
     end = ("end", "price", "card-acme", "--of", "meter=output", "--from", "2023-11-01T00:00:00Z")
     assert "It would move nothing in the books." in command(*end, "--preview").stdout
     assert command.items("list", "prices") == listed
+
+
+def test_a_whole_price_table_and_prices_of_a_tariff_show_it_too(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    in_books(command, used)
+    in_books(command, powered)
+    command("settle")
+    table, prices = tmp_path / "table.json", tmp_path / "power.csv"
+    table.write_text(LITELLM)
+    prices.write_text("hour,price\n2023-11-16 18:00,200\n")
+    card = ("import", "litellm", table, "--card", "card-acme", "--since", "2023-11-16")
+    assert command.json(*card, "--accept", "jump", "--preview")["charges"][0]["after"] == "9"
+    power = ("import", "tariff", prices, "--tariff", "power", "--time-column", "hour")
+    how = ("--zone", "UTC", "--resolution", 60, "--price-column", "price", "--replace")
+    said = command.json(*power, *how, "--preview")
+    assert {row["kind"] for row in said["costs"]} == {"electricity"}
+    assert command.json(*power, *how)["entered"] == 1
 
 
 def test_a_refused_import_is_refused_with_its_line(command: CommandLine, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ HOURS = 4
 END = START + HOURS * HOUR
 LAST = datetime(2024, 1, 2, tzinfo=UTC)
 BUYERS = (Buyer(), Buyer(customer_id="zoe", customer_ref="zoe", project_id="p"))
+SINCE = "2023-01-01T00:00:00Z"
 TERM = {"valid_from": START.isoformat(), "valid_to": END.isoformat()}
 # An entity's month, account and currency; or a customer's month.
 Sums = dict[tuple[str, ...], Decimal]
@@ -53,7 +54,10 @@ class Step:
     amount: int
 
 
-KINDS = ("price", "end", "asset", "tariff price", "PUE", "weight set", "site cost", "idle policy")
+KINDS = (
+    *("price", "end", "subscription", "asset", "tariff price", "PUE", "weight set", "deployment"),
+    *("energy meter", "site cost", "idle policy"),
+)
 steps = st.lists(
     st.builds(
         Step,
@@ -71,7 +75,12 @@ async def opened(connection: Connection) -> Books:
     books = await subscribed(connection)
     await books.customer("zoe", "factory")
     said = {"subscription_id": "sub-zoe", "customer_id": "zoe", "rate_card_id": "card-acme"}
-    await entered("subscription", said | {"valid_from": "2023-01-01T00:00:00Z"})(connection, AUTHOR)
+    tiers = [{"start": 0, "end": 5_000, "amount": "9"}, {"start": 5_000, "amount": "4"}]
+    by_tier = {"meter": "input", "kind": "graduated", "tiers": tiers, "valid_from": SINCE}
+    cost = {"meter": "cost", "kind": "cost_plus", "markup": "20", "valid_from": SINCE}
+    tiered = {"rate_card_id": "tiered", "entity_id": "factory", "name": "T", "currency": "USD"}
+    await entered("rate card", tiered | {"prices": [by_tier, cost]})(connection, AUTHOR)
+    await entered("subscription", said | {"valid_from": SINCE})(connection, AUTHOR)
     await books.facility("site", "factory")
     await books.lease(START, END, rate="2", all_in=False, currency="USD")
     await books.pue(START, END)
@@ -149,6 +158,20 @@ def change_of(step: Step, number: int) -> Change:
             **{"standing": {"amount": amount, "per": "hour"}, **TERM},
         },
         "idle policy": {"entity_id": "factory", "version": number + 1, "method": "use", **TERM},
+        "subscription": {
+            **{"subscription_id": "sub-zoe", "customer_id": "zoe", "rate_card_id": "tiered"},
+            "valid_from": at.isoformat(),
+        },
+        "deployment": {
+            **{"deployment_id": "chat", "asset_id": "rack", "model": "llama"},
+            **{"gpu_uuids": ["GPU-1"], "slot_s": 60, "idle_mw_per_gpu": 1_000 * step.amount},
+            **({"tier": "premium"} if step.amount > 6 else {}),
+            **TERM,
+        },
+        "energy meter": {
+            **{"meter": "GPU-1", "facility_id": "site", "gain": f"1.{amount}"},
+            **{"measures": "gpu", **TERM},
+        },
         "utility bill": {
             **{"bill_id": f"b{number}", "facility_id": "site", "amount": amount},
             **billed,

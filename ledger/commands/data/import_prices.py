@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.price_table_file import only_providers, read_price_table
 from ledger.commands.data.show import counted, json_option, print_json, print_table
 from ledger.commands.options import FILE
 from ledger.commands.run.periods import read_start
 from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.domain.author import Author
 from ledger.domain.errors import MissingInputError
 from ledger.domain.pricing.tables import TABLE_READERS
 from ledger.domain.pricing.tables.compare import JUMP_RULE, PriceMove, TableComparison
@@ -42,6 +44,7 @@ def _command(source: str, whose: str) -> click.Command:
     )
     @click.option("--apply", is_flag=True, help="Enter it; else only what would change is shown.")
     @click.option("--reason", help="Kept with what is entered; by default the file's name.")
+    @preview_option
     @json_option
     @database_options
     def command(
@@ -56,6 +59,7 @@ def _command(source: str, whose: str) -> click.Command:
         accepted: Sequence[str],
         apply: bool,
         reason: str | None,
+        preview: bool,
         as_json: bool,
     ) -> None:
         said = read_price_table(file)
@@ -65,13 +69,17 @@ def _command(source: str, whose: str) -> click.Command:
             raise click.UsageError(f"--provider: the table of {source} is by model")
         table = judge_rows(TABLE_READERS[source](said), set(accepted))
 
-        async def enter(connection: Connection) -> TableComparison:
+        author = author_of(reason, f"import of {file.name}")
+
+        async def enter(connection: Connection, author: Author) -> TableComparison:
             card = await _card(connection, rate_card_id, entity_id, currency)
-            terms = TableTerms(card, source, _begin(since), set(accepted), apply)
-            author = author_of(reason, f"import of {file.name}")
+            terms = TableTerms(card, source, _begin(since), set(accepted), apply or preview)
             return await enter_table(connection, table, terms, author)
 
-        compared = database.run(enter)
+        if preview:
+            print_preview(database, enter, author, as_json=as_json)
+            return
+        compared = database.run(lambda connection: enter(connection, author))
         if as_json:
             print_json(_plain(source, table, compared, applied=apply))
         else:

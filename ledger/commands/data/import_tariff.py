@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.commands.data.imports import report
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.series_options import column_options, read_series
 from ledger.commands.data.show import json_option
 from ledger.commands.options import FILE, delimiter_option
@@ -31,6 +32,7 @@ from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
 @click.option("--where", multiple=True, help="COLUMN=VALUE: only these rows.")
 @click.option("--replace", is_flag=True, help="Supersede prices of the same times.")
 @click.option("--reason", help="Kept with the prices; by default the file's name.")
+@preview_option
 @json_option
 @database_options
 def tariff(
@@ -44,6 +46,7 @@ def tariff(
     where: Sequence[str],
     replace: bool,
     reason: str | None,
+    preview: bool,
     as_json: bool,
     **columns: object,
 ) -> None:
@@ -52,9 +55,14 @@ def tariff(
     prices = read_input(NewTariffPrices, {"tariff_id": tariff_id, "prices": series.periods})
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason, f"import of {file.name}")
-    written = database.run(
-        lambda connection: _enter(connection, contract, prices, author=author, replace=replace)
-    )
+
+    async def enter(connection: Connection, author: Author) -> int:
+        return await _enter(connection, contract, prices, author=author, replace=replace)
+
+    if preview:
+        print_preview(database, enter, author, as_json=as_json)
+        return
+    written = database.run(lambda connection: enter(connection, author))
     for note in series.notes():
         click.echo(note, err=True)
     report("tariff", rows=rows, entered={"price": written}, as_json=as_json)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.commands.data.imports import report
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.show import json_option
 from ledger.commands.data.urdb_file import UrdbRate, read_urdb
 from ledger.commands.options import FILE
@@ -34,6 +35,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--until", type=DAY, help="The day before which it ends; by default the rate's own.")
 @click.option("--replace", is_flag=True, help="Supersede what it overlaps, for that time.")
 @click.option("--reason", help="Kept with what is entered; by default the file's name.")
+@preview_option
 @json_option
 @database_options
 def urdb(
@@ -47,6 +49,7 @@ def urdb(
     until: datetime | None,
     replace: bool,
     reason: str | None,
+    preview: bool,
     as_json: bool,
 ) -> None:
     """Enter a utility rate of OpenEI (URDB): energy by time of use, tiers, demand, fixed charge.
@@ -58,9 +61,14 @@ def urdb(
     days = _days(rate, since, until)
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason, f"import of {file.name}")
-    entered = database.run(
-        lambda c: _enter(c, rate, contract, days, author=author, replace=replace)
-    )
+
+    async def enter(connection: Connection, author: Author) -> dict[str, int]:
+        return await _enter(connection, rate, contract, days, author=author, replace=replace)
+
+    if preview:
+        print_preview(database, enter, author, as_json=as_json)
+        return
+    entered = database.run(lambda connection: enter(connection, author))
     report("urdb", rows=1, entered=entered, as_json=as_json)
 
 
