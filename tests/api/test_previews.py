@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from ledger.flows.reference.keys import create_api_key
 from ledger.flows.settle import settle
 from ledger.store.queries import Connection
+from ledger.wire.inputs import NewApiKey
 from ledger.wire.preview_answers import ChangePreview
-from tests.api.served import Served
-from tests.flows.billing import WINDOW
+from tests.api.served import AUTHOR, Served
+from tests.flows.billing import WINDOW, subscribed
 from tests.flows.test_close import LATER, MILLION, closed
 from tests.support.books import Books
 
@@ -55,3 +57,15 @@ async def test_what_is_refused_is_refused_alike_and_a_reason_is_asked_for(
         assert (seen.status_code, seen.json()["detail"]) == (422, entered.json()["detail"])
     assert served.post(ASKED, DEARER, role="customer").status_code == 403
     assert served.post(f"{PRICES}?preview=maybe", DEARER).status_code == 422
+
+
+async def test_a_key_that_is_bound_to_an_entity_previews_of_its_own_alone(
+    served: Served, worker: Connection
+) -> None:
+    await used(worker)
+    await subscribed(worker, customer_id="zoe", entity_id="mill")
+    made = await create_api_key(worker, NewApiKey(role="finance", entity_id="factory"), AUTHOR)
+    bound = Served(served.client, served.keys | {"bound": made.text}, served.books)
+    assert bound.post(ASKED, DEARER, role="bound").json() == served.post(ASKED, DEARER).json()
+    others = ASKED.replace("card-acme", "card-zoe")
+    assert bound.post(others, DEARER, role="bound").status_code == 403

@@ -14,12 +14,13 @@ from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.thin import thin
 from ledger.flows.pricing.rate import rate
+from ledger.flows.reference.enter import enter_subscription
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
-from ledger.wire.inputs import read_input
+from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.price_inputs import NewPrice
 from tests.cli.command_line import CommandLine
-from tests.flows.billing import DECEMBER, WINDOW
+from tests.flows.billing import AUTHOR, DECEMBER, WINDOW
 from tests.flows.test_check_books import one_leased_gpu
 from tests.flows.test_period_prices import MINIMUM, NOW, SINCE, agree, enter, issued, priced, settle
 from tests.flows.test_who_pays import rule, went
@@ -88,6 +89,27 @@ async def test_cost_that_is_allocated_anew_is_priced_anew(worker: Connection) ->
     again = await issued(worker, again=True)
     assert sum(Decimal(line[2]) for line in again) == await asked(worker) - first
     await agree(worker)
+
+
+OFF: dict[str, Any] = {"meter": "discount", "kind": "percent_off", "percent": "10", "name": "Ten"}
+OUTPUT: dict[str, Any] = {"meter": "output", "amount": "4"}
+
+
+async def test_a_subscription_that_is_told_anew_within_a_day_is_priced_on_both_sides(
+    worker: Connection,
+) -> None:
+    books = await served(worker, PLUS | {"markup": "0"}, OUTPUT, OFF)
+    until = HOUR + timedelta(hours=1)
+    said = {"subscription_id": "sub-acme", "customer_id": "acme", "rate_card_id": "card-acme"}
+    new = read_input(NewSubscription, said | {"valid_from": until.isoformat()})
+    await enter_subscription(worker, new, AUTHOR, replace=True)
+    for at in (HOUR, until):
+        await books.usage(at, Tokens(uncached=1_000_000, output=1_000_000))
+    await costed(worker)
+    assert await worker.fetchval("SELECT count(*) FROM parked") == 0
+    assert await asked(worker) == await cost_of_usage(worker) > 0
+    taken = "SELECT sum(amount) FROM charge WHERE meter = 'discount'"
+    assert await worker.fetchval(taken) == Decimal("-0.8")
 
 
 async def test_the_price_that_names_most_decides_and_others_pay_by_the_unit(

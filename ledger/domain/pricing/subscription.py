@@ -34,7 +34,13 @@ class Subscription:
         whole = local_day(day, self.zone)
         return self.valid_from if self.valid_from in whole else whole.start
 
+    @property
+    def whole_validity(self) -> Period:
+        """Its validity, set aside for a while or not."""
+        return self.agreed or self.validity
+
     def billing_period(self, moment: datetime) -> Period:
         """The billing period that holds `moment`, clipped to what was agreed."""
-        clip = self.agreed or self.validity
-        return billing_period(moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=clip)
+        return billing_period(
+            moment, anchor_day=self.anchor_day, zone_name=self.zone, clip=self.whole_validity
+        )

@@ -175,7 +175,9 @@ def _timed_amounts(
     usage_key_id: int,
 ) -> Iterator[DayAmount]:
     """What usage comes to by its cost, what discounts take off, and then what minimums and fees
-    add, on days."""
+    add, on days; what is of another validity under its id is that one's."""
+    own = subscription.whole_validity
+    uses, costs = ([each for each in some if each.day_start in own] for some in (uses, costs))
     plus = list(cost_amounts(subscription, prices, costs, usage_key_id=usage_key_id))
     off = discounted(subscription, prices, uses, plus, usage_key_id=usage_key_id)
     asked = (*plus, *off.off)
