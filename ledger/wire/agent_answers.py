@@ -5,7 +5,8 @@ from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Moment, Num
 
 class AgentUse(ClosedModel):
     """An agent of a customer; an empty id is what names no agent. A cost of null is unknown;
-    `running` are runs used in the last hour of the period, `longest_s` the longest of them all."""
+    `running` are runs used in the last hour of the period, or before now where it is not over;
+    `longest_s` is the longest of them all."""
 
     customer_id: str
     agent_id: str

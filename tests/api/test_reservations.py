@@ -27,7 +27,7 @@ async def test_it_is_held_refused_released_and_settled(served: Served) -> None:
     assert (held.json()["customer_id"], hold["amount"], hold["left"]) == ("acme", "600", "400")
     refused = served.post("/v1/reservations", asked("r2", 401), role="customer")
     assert (refused.status_code, refused.json()["title"]) == (402, "Over budget")
-    assert "of whose 1000 0 are used and 600 held" in refused.json()["detail"]
+    assert "of whose 1000, 0 are used and 600 held" in refused.json()["detail"]
     released = served.post("/v1/reservations/r1/release", {}, role="customer")
     assert released.json() == {"reservation_id": "r1", "customer_id": "acme", "state": "released"}
     named = asked("r2", 401, customer_id="acme")

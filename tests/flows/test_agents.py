@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.reference.enter_budget import enter_budget
 from ledger.flows.reference.resources import BY_WORD, ListQuery, list_page
 from ledger.flows.settle import settle
@@ -123,6 +124,23 @@ async def test_agents_are_told_with_their_shares(gate: Gate) -> None:
         "SELECT sum(amount) FROM charge"
     )
     assert [*AGENTS.show(report, Asked({}))]
+
+
+async def test_a_run_of_now_is_running_though_its_period_is_not_over(gate: Gate) -> None:
+    now = datetime.now(UTC)
+    await prepare_storage(gate.connection, now=now)
+    events = [of(attempt(run), "planner", run) for run in ("run-1", "run-2")]
+    for event, hours in zip(events, (0, 2), strict=True):
+        event["time"] = (now - timedelta(hours=hours)).isoformat()
+    await gate.send(keyed(*events), now=now)
+    report = await AGENTS.at_once(
+        gate.connection,
+        entity_id="factory",
+        period=(DAY, DAY.replace(year=2100)),
+        asked=Asked({}),
+        purpose="test",
+    )
+    assert [(row.runs.runs, row.runs.running) for row in report.agents] == [(2, 1)]
 
 
 async def told(connection: Connection, **options: str) -> dict[str, Any]:

@@ -194,7 +194,7 @@ async def test_budgets_of_who_is_above_cover_who_is_below(worker: Connection) ->
     held = await ask("lab", "r1", 1_500_000)
     assert [(hold.budget_id, hold.left) for hold in held.holds] == [("group", 5), ("team", 5)]
     refused = await ask("acme", "r2", 600_000)
-    assert "budget group, of whose 20 0 are used and 15 held" in str(refused)
+    assert "budget group, of whose 20, 0 are used and 15 held" in str(refused)
     assert (await ask("shop", "r3", 5)).holds == []
     alerts = await worker.fetch("SELECT customer_id, budget_id FROM budget_alert")
     assert [tuple(row.values()) for row in alerts] == [("acme", "group")]

@@ -133,7 +133,7 @@ async def test_it_is_held_while_it_fits_and_refused_beyond_it(books: Connection)
     assert [hold.left for hold in (*first.holds, *second.holds)] == [400, 0]
     refused = await one(books, ask("r3", 1))
     assert isinstance(refused, OverBudgetError)
-    assert "budget b, of whose 1000 0 are used and 1000 held" in str(refused)
+    assert "budget b, of whose 1000, 0 are used and 1000 held" in str(refused)
     assert await total(books) == (0, 1000)
 
 

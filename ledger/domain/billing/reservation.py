@@ -84,11 +84,12 @@ def _over_budget(ask: Ask, **said: str) -> OverBudgetError:
     )
     run = f" of run {said['agent_run_id']}" if said["agent_run_id"] else ""
     runs_away = said["why"] == "runaway"
-    usual = ", which is what it may use by its own history," if runs_away else ""
-    end = "Ask for less, wait for the next period, or raise the budget."
+    usual = ", which is what it may use by its own history" if runs_away else ""
+    wait = "end the run" if run else "wait for the next period"
+    end = f"Ask for less, {wait}, or raise the budget."
     return OverBudgetError(
         f"Reservation {ask.reservation_id} needs {needed} {said['unit']} of budget"
-        f" {said['budget_id']}{run}, of whose {ceiling}{usual} {used} are used and {held} held.",
+        f" {said['budget_id']}{run}, of whose {ceiling}{usual}, {used} are used and {held} held.",
         "Stop it, or raise times_own_mean of the budget." if runs_away else end,
         "input_tokens_max",
     )
