@@ -4,6 +4,7 @@ from typing import Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.causes import Cause
+from ledger.wire.plausible_answers import ImplausibleWork
 from ledger.wire.report_answers import NOT_ASKED, Group
 
 
@@ -55,7 +56,9 @@ class Interval(ClosedModel):
 
 
 class EfficiencyTotal(Taken):
-    """All of it, idle and unattributed as well, and what that comes to for each million tokens."""
+    """All of it, idle and unattributed as well, and what that comes to for each million tokens; how
+    much of it no meter measured, and whether any of it is implausible: then it may be off by any
+    part, and its interval is null."""
 
     tokens: int
     output_tokens: int
@@ -63,6 +66,8 @@ class EfficiencyTotal(Taken):
     output_tokens_per_kwh: Number | None
     per_million: PerMillion | None
     interval: Interval
+    estimated_percent: Number | None
+    implausible: bool
 
 
 class EfficiencyRow(EfficiencyTotal, Group):
@@ -126,3 +131,4 @@ class Efficiency(ClosedModel):
     total: EfficiencyTotal
     grid_gaps: list[GridGap]
     weights: list[WeightsUsed]
+    implausible: list[ImplausibleWork]

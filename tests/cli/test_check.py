@@ -38,7 +38,7 @@ def test_true_books_are_all_equal_and_said_in_four_lines(factory: CommandLine) -
     compared = "24 usage windows, 24 activity windows, 24 busy masks, 24 marked windows"
     assert first.endswith(f"{compared}: all equal.")
     assert states == "Usage windows by key: 0 rated, 0 unpriced, 0 suspense, 24 not yet rated."
-    assert books == "Books: 29 proofs, all equal."
+    assert books == "Books: 30 proofs, all equal."
     assert chain == "Chain: nothing is sealed yet."
     told = factory.json("check")
     assert (told["facts"], told["differing"], told["differences"]) == (24, 0, [])

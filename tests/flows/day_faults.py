@@ -41,4 +41,12 @@ DAYS = {
         "DELETE FROM cost_day",
         ("cost_day", "factory deployment:chat idle", "gpu_cost", "0", "*"),
     ),
+    "a GPU has more parts than it is": (
+        """INSERT INTO deployment_member (deployment_row_id, deployment_id, member, kind, parts,
+                                          valid, recorded)
+           SELECT deployment_row_id, 'tts', member, kind, 1,
+                  tstzrange(lower(valid) - interval '1 hour', upper(valid)), recorded
+             FROM deployment_member WHERE kind = 'gpu'""",
+        ("gpu_part", "GPU GPU-a", "parts", "7000000 at most", "7000001"),
+    ),
 }

@@ -1,10 +1,13 @@
 """Work that took what no token can take is told wherever its cost is."""
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from ledger.flows.cost.allocate import allocate
+from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.cost.margin_text import MARGIN
 from ledger.reports.energy.findings import FINDINGS
@@ -47,6 +50,22 @@ async def test_findings_and_margin_name_it(
     assert [each.reason for each in margin.implausible] == reasons
     warned = [str(each) for each in MARGIN.show(margin, Asked({})) if "Implausible" in str(each)]
     assert len(warned) == len(reasons)
+
+
+@pytest.mark.parametrize(("output", "implausible"), [(900_000, False), (90_000_000, True)])
+async def test_efficiency_says_nothing_of_how_far_it_may_be_off(
+    worker: Connection, output: int, implausible: bool
+) -> None:
+    await worked(worker, output=output)
+    answered = await EFFICIENCY.read(worker, await scope_of(worker), Asked(EFFICIENCY.defaults))
+    said: Any = EFFICIENCY.to_json(answered)
+    assert len(said["implausible"]) == implausible
+    for row in (*said["items"], said["total"]):
+        assert row["implausible"] == implausible
+        assert (row["interval"]["energy_percent"] is None) == implausible
+        assert Decimal(row["estimated_percent"]) == 0
+    shown = EFFICIENCY.show(answered, Asked(EFFICIENCY.defaults))
+    assert any("Implausible" in str(each) for each in shown) == implausible
 
 
 async def test_status_tells_of_it(worker: Connection) -> None:

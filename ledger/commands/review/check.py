@@ -36,6 +36,7 @@ SAYS = {
     "cost_day": "days of cost and their windows",
     "pool_day": "days of pools and their windows",
     "meter_day": "days of meters and their windows",
+    "gpu_part": "parts that deployments have of GPUs",
     "cost": "cost lines and journal",
     "site_cost": "site costs and journal",
     "utility_bill": "utility bills and journal",

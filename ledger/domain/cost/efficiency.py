@@ -5,14 +5,14 @@ nobody's add up to the total, and the kinds of token of a row to the row.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from ledger.domain.apportion import apportion, units_of
 from ledger.domain.cost.uncertainty import (
@@ -97,13 +97,16 @@ class Taken:
 @dataclass(frozen=True, slots=True)
 class EfficiencyRow:
     """A group, or a line that is nobody's; what kinds of token took is None where weights of the
-    scope do not tell. `uncertainty` is how far it may be off."""
+    scope do not tell. `uncertainty` is how far it may be off: unknown where it took any energy of a
+    scope that `is_implausible`. `estimated_mj` is what no meter measured of its boards' energy."""
 
     group: Key
     tokens: Mapping[str, int]
     taken: Taken
     by_kind: Mapping[str, Taken] | None = None
     uncertainty: Uncertainty = UNKNOWN
+    is_implausible: bool = False
+    estimated_mj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +166,10 @@ def efficiency(
     tokens: Iterable[KindSum],
     by: Sequence[str],
     weights: Mapping[str, KindUncertainty] = NOTHING_KNOWN,
+    implausible: Collection[str] = (),
 ) -> Efficiency:
     """Rows in the order of their names; amounts must share one currency. `weights` says how far
-    those of a scope may be off, by kind of token."""
+    those of a scope may be off, by kind of token; what `implausible` scopes took cannot be."""
     groups: dict[Key, _Sums] = defaultdict(_Sums)
     nobody: dict[Key, _Sums] = defaultdict(_Sums)
     for each in sums:
@@ -184,17 +188,43 @@ def efficiency(
     whole_off = uncertainty_of_all(each for group in known for each in group.takings.values())
     return Efficiency(
         tuple(
-            EfficiencyRow(
-                name, dict(counted[name]), each, _by_kind(each, groups[name]), uncertainty
+            replace(
+                EfficiencyRow(name, dict(counted[name]), each, _by_kind(each, groups[name])),
+                **_quality([groups[name]], uncertainty, implausible),
             )
             for name, each, uncertainty in zip(names, taken, off, strict=False)
         ),
         tuple(
-            EfficiencyRow(line, dict.fromkeys(TOKEN_KINDS, 0), each)
+            replace(
+                EfficiencyRow(line, dict.fromkeys(TOKEN_KINDS, 0), each),
+                **_quality([nobody[line]], UNKNOWN, implausible),
+            )
             for line, each in zip(lines, taken[len(names) :], strict=True)
         ),
-        EfficiencyRow(("total",), all_tokens, whole, uncertainty=whole_off),
+        replace(
+            EfficiencyRow(("total",), all_tokens, whole), **_quality(known, whole_off, implausible)
+        ),
     )
+
+
+class _Quality(TypedDict):
+    """How good the figures of a row are."""
+
+    uncertainty: Uncertainty
+    is_implausible: bool
+    estimated_mj: int
+
+
+def _quality(
+    of: Sequence[_Sums], uncertainty: Uncertainty, implausible: Collection[str]
+) -> _Quality:
+    takings = [(scope, taking) for each in of for scope, taking in each.takings.items()]
+    is_implausible = any(scope in implausible and taking.energy for scope, taking in takings)
+    return {
+        "uncertainty": UNKNOWN if is_implausible else uncertainty,
+        "is_implausible": is_implausible,
+        "estimated_mj": int(sum(taking.estimated for _, taking in takings)),
+    }
 
 
 def _rounded(known: Sequence[_Sums]) -> tuple[list[Taken], Taken]:

@@ -1,7 +1,7 @@
 """What tokens took in energy, money, carbon and water: by kind, and for each million of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -18,11 +18,13 @@ from ledger.domain.cost.efficiency import (
     Taken,
     efficiency,
 )
+from ledger.domain.cost.plausible import ImplausibleWork
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.money import ROUNDING, UNIT, plain
 from ledger.flows.cost.recall import recall_parts
 from ledger.reports.cost.gaps import list_gaps, refuse
+from ledger.reports.cost.implausible import to_lines as implausible_lines
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.cost.weights_used import uncertain_weights, weight_lines, weights_json
@@ -44,6 +46,7 @@ from ledger.store.cost.grid import (
     sum_efficiency,
     sum_token_kinds,
 )
+from ledger.store.cost.producers import list_implausible
 from ledger.store.cost.weight_checks import WeightsUsed, list_weights_used
 from ledger.store.queries import Connection
 from ledger.store.within import OfEntity, Within
@@ -72,6 +75,7 @@ class EfficiencyReport(ScopedReport):
     holes: tuple[GridHole, ...]
     missing: str | None
     weights: Sequence[WeightsUsed]
+    implausible: Sequence[ImplausibleWork]
 
     @property
     def rows(self) -> Sequence[EfficiencyRow]:
@@ -105,6 +109,8 @@ async def efficiency_report(
     sums = await sum_efficiency(connection, by=by, zone=entity.zone, **asked)
     tokens = await sum_token_kinds(connection, by=by, **asked)
     weights = await list_weights_used(connection, **asked)
+    implausible = await list_implausible(connection, **asked)
+    in_scopes = {f"deployment:{each.deployment_id}" for each in implausible}
     missing = None
     try:
         refuse(await list_gaps(connection, entity, **within), f"The cost of {entity_id}")
@@ -119,10 +125,11 @@ async def efficiency_report(
         currency=sums[0].currency if sums else entity.currency,
         by=tuple(by),
         order=order,
-        taken=efficiency(sums, tokens, by, uncertain_weights(weights)),
+        taken=efficiency(sums, tokens, by, uncertain_weights(weights), in_scopes),
         holes=tuple(await find_grid_holes(connection, **asked)),
         missing=missing,
         weights=weights,
+        implausible=implausible,
     )
 
 
@@ -179,6 +186,7 @@ def _to_json(report: EfficiencyReport) -> Mapping[str, object]:
             for hole in report.holes
         ],
         "weights": weights_json(report.weights),
+        "implausible": [asdict(each) for each in report.implausible],
     }
 
 
@@ -208,6 +216,8 @@ class _Said:
             "output_tokens_per_kwh": _per_kwh(row.taken.energy_mj, output),
             "per_million": self.per_million(row.taken, tokens),
             "interval": self.interval(row),
+            "estimated_percent": _part(row.estimated_mj, row.taken.energy_mj),
+            "implausible": row.is_implausible,
         }
 
     def interval(self, row: EfficiencyRow) -> dict[str, object]:
@@ -268,6 +278,10 @@ def _each(amount: Decimal, tokens: int, unit: int = 1) -> str:
     return plain(exact.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING))
 
 
+def _part(some: int, whole: int) -> str | None:
+    return _percent(Fraction(some, whole)) if whole else None
+
+
 def _percent(part: Fraction | None) -> str | None:
     return None if part is None else _rounded(part * 100, _TENTH)
 
@@ -313,6 +327,11 @@ def _show(report: EfficiencyReport, _asked: Asked) -> Iterator[Shown]:
         yield ReportTable("By kind of token", (*report.by, "kind", *KINDS), _kinds(report, said), 5)
     if report.missing is not None:
         yield Warned(f"Cost is unknown. {report.missing}")
+    estimated = _part(report.taken.total.estimated_mj, report.taken.total.taken.energy_mj)
+    if report.taken.total.estimated_mj:
+        yield f"{estimated} % of the energy was estimated where no meter says it."
+    for line in implausible_lines(report.implausible):
+        yield Warned(line)
     yield from _hole_lines(report.holes)
     yield from weight_lines(report.weights)
 

@@ -276,6 +276,8 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
     currency = f", amounts in {report.currency}"
     yield ReportTable("Margin", headers, rows, len(HEADERS), FIRST, currency)
     yield from how_to_trace(line.scope for line in report.own_lines)
+    if report.conservation.estimated_mj:
+        yield f"{_text(report.conservation.metered_pct)} % of the boards' energy was metered."
     for line in to_lines(report.implausible):
         yield Warned(line)
     if report.missing is not None:

@@ -31,6 +31,7 @@ PROOFS: Mapping[str, str] = {
     "pool_day": "find_wrong_pool_days",
     "meter_day": "find_wrong_meter_days",
     "cost": "find_unbooked_cost",
+    "gpu_part": "find_wrong_gpu_parts",
     "site_cost": "find_unbooked_site_costs",
     "utility_bill": "find_unbooked_bills",
     "control": "find_wrong_controls",

@@ -227,6 +227,22 @@ SELECT concat_ws(' ', w.entity_id, w.scope) AS place, w.window_start, w.name, co
        coalesce(w.stored, 'none') AS stored, count(*) OVER () AS differing
   FROM wrong w ORDER BY 2, 1, 3 LIMIT :most;
 
+-- name: find_wrong_gpu_parts
+-- GPUs of which deployments, as recorded now, have more than all at a time: they begin to where one of these does. A scan of
+-- deployment_member.
+WITH parts AS (
+  SELECT m.member, m.valid, m.parts FROM deployment_member m WHERE m.kind = 'gpu' AND upper_inf(m.recorded)
+), taken AS (
+  SELECT b.member, lower(b.valid) AS since, sum(p.parts) AS parts
+    FROM (SELECT DISTINCT member, valid FROM parts) b
+    JOIN parts p ON p.member = b.member AND p.valid @> coalesce(lower(b.valid), '-infinity')
+   GROUP BY b.member, b.valid
+)
+SELECT 'GPU ' || t.member AS place, min(t.since) AS window_start, 'parts' AS name, '7000000 at most' AS expected,
+       max(t.parts)::text AS stored, count(*) OVER () AS differing
+  FROM taken t WHERE t.parts > 7000000
+ GROUP BY t.member ORDER BY 2, 1 LIMIT :most;
+
 -- name: sum_thin_day
 -- What lines of usage of an entity's day come to as they stand, by usage key, costs in 1e-12. Index: cost_day_line (entity_id, day_start).
 SELECT l.scope, l.usage_key_id, l.currency::text AS currency, l.gpu_terms, sum(l.busy_s) AS busy_s,
