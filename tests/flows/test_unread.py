@@ -1,7 +1,7 @@
 """Time in which no meter was read is estimated by fitted weights, and given up for readings."""
 
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -12,8 +12,13 @@ from ledger.domain.cost.cost_line import LINE, LINE_KEY
 from ledger.domain.cost.unread import GpuEstimate
 from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.errors import MissingInputError
+from ledger.domain.period import DAY, Period
 from ledger.embedded.postgres import EmbeddedServer
+from ledger.flows.books.book_cost import book_cost
+from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
+from ledger.flows.cost.recall import recall_lines
+from ledger.flows.cost.thin import thin
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import IngestLimits
 from ledger.reports.cost.evidence import AskedCost, trace_cost
@@ -30,6 +35,7 @@ from tests.support.loads import HOUR, SCENARIOS, any_load, varied
 from tests.support.usage import Gate, keyed
 
 QUARTER = 900
+ONE_BOARD = {"chat": ["GPU-a"]}
 NOTHING = (0, Decimal(0))
 WINDOWS = [START + timedelta(seconds=QUARTER * n) for n in range(4)]
 
@@ -40,6 +46,7 @@ async def build(
     *,
     unread: str | None = "estimated",
     without: slice = slice(0),
+    boards: Mapping[str, Sequence[str]] = ONE_BOARD,
 ) -> Books:
     """An hour of one engine by events, without a reading, and without some of the events."""
     books = Books(worker)
@@ -47,10 +54,13 @@ async def build(
     await books.facility()
     await books.pue(START, END, pue="1.3", host_mw_per_gpu=40_000)
     await books.tariff([(START, END, "100")])
-    await books.lease(START, END, rate="2", all_in=False)
+    gpus = [gpu for own in boards.values() for gpu in own]
+    await books.lease(START, END, rate="2", all_in=False, gpu_count=len(gpus))
     for customer in run.of_customers():
         await books.customer(f"chat.{customer}")
-    await books.deployment(START, END, model="chat", gpus=["GPU-a"], instances=["chat"])
+    await books.deployment(
+        START, END, model="chat", gpus=gpus, instances=[*boards], instance_gpus=boards
+    )
     if unread is not None:
         await enter_fitted(worker, unread=unread)
     await prepare_storage(worker, now=LATER)
@@ -75,14 +85,21 @@ async def send(
         assert {item.outcome for one in found for item in one.items()} == {"created"}
 
 
-async def read(books: Books, run: Run, seconds: Iterable[int], epoch: str = "boot-1") -> None:
+async def read(
+    books: Books,
+    run: Run,
+    seconds: Iterable[int],
+    *,
+    epoch: str = "boot-1",
+    gpu: str = "GPU-a",
+) -> None:
     """The meter's counter at these seconds of the hour; another epoch's begins at 0."""
     every = list(seconds)
     shown = run.readings(every)
     base = 0 if epoch == "boot-1" else shown[0]
     times = (START + timedelta(seconds=second) for second in every)
     counter = [(at, mj - base) for at, mj in zip(times, shown, strict=True)]
-    await books.readings("GPU-a", counter, epoch=epoch)
+    await books.readings(gpu, counter, epoch=epoch)
 
 
 async def lines(worker: Connection) -> pl.DataFrame:
@@ -154,6 +171,24 @@ async def test_an_estimate_is_flagged_conserved_and_no_gap(worker: Connection) -
     assert kept.estimated_mj == pytest.approx(true, rel=0.03)
     assert sum(row.estimated_mj for row in report.rows) > 0
     assert (await allocate(worker, now=LATER)).rows_written == 0
+
+
+@pytest.mark.parametrize("name", ["steady-mix", "lone-then-burst"])
+async def test_steps_that_engines_counted_leave_less_open(worker: Connection, name: str) -> None:
+    run = simulate(SCENARIOS[name](), HOUR)
+    books = await build(worker, run)
+    scraped = range(0, HOUR + 1, 15)
+    counted = zip(scraped, run.counted(scraped), strict=True)
+    values = [(START + timedelta(seconds=s), "steps", steps) for s, steps in counted]
+    await books.counters("chat", values)
+    await read(books, run, range(QUARTER + 1))
+    await allocate(worker, now=LATER)
+    for quarter in (1, 2, 3):
+        (estimate,) = await estimates(worker, quarter)
+        true = true_mj(run, quarter)
+        assert estimate.low_mj <= true <= estimate.high_mj
+        assert estimate.energy_mj == pytest.approx(true, rel=0.005)
+        assert estimate.high_mj - estimate.low_mj < true // 40
 
 
 @pytest.mark.parametrize("unread", ["left_out", None])
@@ -263,3 +298,46 @@ async def test_work_that_comes_late_moves_what_is_estimated_of_its_meter(
     assert (await lines(worker)).equals(await lines(other))
     kept = (await margin(worker)).conservation
     assert (kept.energy_residual_mj, kept.cost_residual) == NOTHING
+
+
+async def test_lines_of_estimates_are_made_again_as_they_were(worker: Connection) -> None:
+    run = simulate(varied(2), HOUR)
+    books = await build(worker, run)
+    await read(books, run, range(QUARTER + 1))
+    await allocate(worker, now=LATER)
+    estimated, first = await lines(worker), await draw_cut_off(worker, "test")
+    await read(books, run, range(QUARTER + 10, 2 * QUARTER + 1, 10))
+    await allocate(worker, now=LATER + DAY)
+    standing = await lines(worker)
+    await book_cost(worker, now=LATER + DAY)
+    await thin(worker, now=LATER + DAY)
+    assert await worker.fetchval("SELECT count(*) FROM cost_share") == 0
+    whole = [Period(START, END)]
+    await recall_lines(worker, "factory", whole)
+    assert (await lines(worker)).equals(standing)
+    assert not standing.equals(estimated)
+    # As it stood before readings came.
+    await recall_lines(worker, "factory", whole, first.batch_seq)
+    found = await worker.fetchval(
+        "SELECT sum(device_estimated_mj) FROM cost_lines_at($1)", first.batch_seq
+    )
+    assert found == estimated["device_estimated_mj"].sum()
+    assert (await check_books(worker)).differing == 0
+
+
+async def test_of_engines_with_boards_of_their_own_the_silent_one_is_estimated(
+    worker: Connection,
+) -> None:
+    run, rest = simulate(varied(2), HOUR), simulate([], HOUR)
+    books = await build(worker, run, boards={"chat": ["GPU-a"], "spare": ["GPU-b"]})
+    await read(books, rest, range(0, HOUR + 1, 5), gpu="GPU-b")
+    await allocate(worker, now=LATER)
+    rows = await worker.fetch(
+        "SELECT gpu_uuid, sum(metered_mj) AS metered, sum(estimated_mj) AS estimated"
+        " FROM meters_at(9000000000000000) GROUP BY 1 ORDER BY 1"
+    )
+    silent, spare = rows
+    true = sum(true_mj(run, quarter) for quarter in range(4))
+    assert silent["metered"] == spare["estimated"] == 0
+    assert silent["estimated"] == pytest.approx(true, rel=0.03)
+    assert spare["metered"] == sum(true_mj(rest, quarter) for quarter in range(4))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -19,15 +19,19 @@ from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.drift import FittedSet
 from ledger.domain.cost.factory import Factory, valid_at
+from ledger.domain.cost.grown import Grown
 from ledger.domain.cost.served import WindowFacts, served_engines
 from ledger.domain.cost.slots import steps_between
 from ledger.domain.energy.gpu_spans import BoardSpans, GpuSpans
 from ledger.domain.energy.meter import BY_WEIGHTS, EvenSpans, Span, energy_columns
+from ledger.domain.metering.engine_counter import CounterDelta
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, WINDOW_SECONDS, Period, window_of
 
 # Readings and events that come later than this after a window may still be on their way.
 LATE = WINDOW
+# Growth of each engine's own count of its steps.
+StepsCounted: TypeAlias = Mapping[str, Sequence[CounterDelta]]
 # Steps that no engine counts are taken to be as many as those who wrote have tokens in turn: on
 # simulated loads at most so much beside the true ones.
 STEPS_OPEN_PERCENT = 4
@@ -85,27 +89,50 @@ def is_settled(window_start: datetime, received_at: datetime | None) -> bool:
     return received_at is not None and window_start + WINDOW + LATE <= received_at
 
 
+def find_unread(
+    factory: Factory,
+    window_start: datetime,
+    gpus: Mapping[str, BoardSpans],
+    deployment_ids: Collection[str] | None = None,
+) -> Mapping[str, FittedSet]:
+    """Weight sets that were fitted and estimate what no meter says, of the entity's deployments, or
+    some of them, of which any GPU is unread at any time of a window."""
+    window, fitted = window_of(window_start), valid_at(factory.fitted, window_start)
+    by_deployment = {each.fitted.deployment_id: each.fitted for each in fitted if each.estimates}
+    return {
+        d.deployment_id: by_deployment[d.deployment_id]
+        for d in valid_at(factory.deployments, window_start)
+        # Of a part of a GPU no weights are fitted: its meter tells of others too.
+        if d.deployment_id in by_deployment
+        and not d.shares_gpus
+        and (deployment_ids is None or d.deployment_id in deployment_ids)
+        and any(
+            _unread(_read(gpus, gpu, window), _marks(window, d.slot_s)).any for gpu in d.gpu_uuids
+        )
+    }
+
+
 def estimate_unread(
     factory: Factory,
     window_start: datetime,
     facts: WindowFacts,
-    deployment_ids: Collection[str] | None = None,
+    unread: Mapping[str, FittedSet],
+    counted: StepsCounted,
 ) -> Iterator[EstimatedBy]:
-    """Of the entity's deployments, or some of them, whose weight set in force was fitted."""
+    """Of deployments that are `unread`, by their weight sets; with the steps that engines
+    counted."""
     window = window_of(window_start)
-    fitted = valid_at(factory.fitted, window_start)
-    by_deployment = {each.fitted.deployment_id: each.fitted for each in fitted if each.estimates}
-    for own in served_engines(factory, window_start, facts) if by_deployment else ():
-        name = own.deployment.deployment_id
-        asked = deployment_ids is None or name in deployment_ids
-        # Of a part of a GPU no weights are fitted: its meter tells of others too.
-        if name in by_deployment and asked and not own.deployment.shares_gpus:
+    for own in served_engines(factory, window_start, facts):
+        fitted = unread.get(own.deployment.deployment_id)
+        if fitted is not None:
             estimates = [
                 estimate
                 for engine, served in zip(own.engines, own.served, strict=True)
-                for estimate in _of_engine(engine, served, window, facts.gpus, by_deployment[name])
+                for estimate in _of_engine(
+                    engine, _Ran(served, counted), window, facts.gpus, fitted
+                )
             ]
-            yield EstimatedBy(by_deployment[name], estimates)
+            yield EstimatedBy(fitted, estimates)
 
 
 def with_estimates(
@@ -123,9 +150,25 @@ def with_estimates(
     return replace(facts, gpus=gpus) if by_gpu else facts
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What an engine served, and the steps that it counted."""
+
+    served: pl.DataFrame | None
+    counted: StepsCounted
+
+    def steps_of(self, engine: Deployment, marks: Sequence[int]) -> Sequence[int | None]:
+        """How often it stepped in each slot; None where any of its instances did not say."""
+        named = engine.engine_instances
+        if not named or not all(name in self.counted for name in named):
+            return [None] * (len(marks) - 1)
+        grown = Grown.of([each for name in named for each in self.counted[name]], marks)
+        return [grown.total(at) if known else None for at, known in enumerate(grown.known)]
+
+
 def _of_engine(
     engine: Deployment,
-    served: pl.DataFrame | None,
+    ran: _Ran,
     window: Period,
     gpus: Mapping[str, BoardSpans],
     fitted: FittedSet,
@@ -134,7 +177,7 @@ def _of_engine(
     unread = {gpu: _unread(_read(gpus, gpu, window), marks) for gpu in engine.gpu_uuids}
     if not any(each.any for each in unread.values()):
         return
-    says = [_says(fitted, slot) for slot in _slots(engine, served, marks)]
+    says = [_says(fitted, slot) for slot in _slots(engine, ran, marks)]
     for gpu, of_gpu in unread.items():
         for at, unread_us in enumerate(of_gpu.unread_us):
             if unread_us:
@@ -146,10 +189,12 @@ def _of_engine(
 
 def _says(fitted: FittedSet, slot: Slot) -> tuple[int, int, int]:
     """What a slot took by the set, and between what that lies: its terms, and how often engines
-    stepped."""
-    columns = slot.columns()
+    stepped where nobody counted it."""
+    is_counted = slot.steps is not None
+    columns = (slot if is_counted else replace(slot, steps=slot.shared_steps)).columns()
     value, low, high = fitted.says(columns)
-    steps = columns[_STEP] * fitted.value["step"] * STEPS_OPEN_PERCENT // 100
+    left_open = 0 if is_counted else STEPS_OPEN_PERCENT
+    steps = columns[_STEP] * fitted.value["step"] * left_open // 100
     return value, low - steps, high + steps
 
 
@@ -182,19 +227,17 @@ def _marks(window: Period, slot_s: int) -> list[int]:
     return [since + n * slot_s * SECOND_US for n in range(WINDOW_SECONDS // slot_s + 1)]
 
 
-def _slots(engine: Deployment, served: pl.DataFrame | None, marks: Sequence[int]) -> Iterator[Slot]:
-    """What ran in each slot. Steps are those of who wrote: what an engine counted of them lies
-    between scrapes, not slots."""
-    seen = set() if served is None else {*served["instance"].unique()}
+def _slots(engine: Deployment, ran: _Ran, marks: Sequence[int]) -> Iterator[Slot]:
+    """What ran in each slot, with the steps that were counted and those of who wrote."""
+    seen = set() if ran.served is None else {*ran.served["instance"].unique()}
     instances = sorted({*engine.engine_instances, *seen})
-    work, steps = _work(served, instances, marks)
-    engines = max(len(instances), 1)
+    work, shared = _work(ran.served, instances, marks)
+    engines, counted = max(len(instances), 1), ran.steps_of(engine, marks)
     for at in range(len(marks) - 1):
         uncached, cache_read, output, context, covered_us = work.get(at, _NOTHING_RAN)
         rest_us = ((marks[at + 1] - marks[at]) * engines - covered_us) * engine.gpu_count // engines
-        yield Slot(
-            0, rest_us, not covered_us, uncached, cache_read, output, context, sum(steps[at])
-        )
+        tokens = uncached, cache_read, output, context
+        yield Slot(0, rest_us, not covered_us, *tokens, counted[at], sum(shared[at]))
 
 
 def _work(

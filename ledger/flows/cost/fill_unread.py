@@ -2,25 +2,33 @@
 its way has come."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.factory import Factory
 from ledger.domain.cost.served import WindowFacts
 from ledger.domain.cost.unread import (
     LATE,
-    Estimate,
+    EstimatedBy,
     GpuEstimate,
+    StepsCounted,
     estimate_unread,
+    find_unread,
     is_settled,
     with_estimates,
 )
+from ledger.domain.metering.engine_counter import counter_deltas
 from ledger.domain.period import WINDOW, Period, window_of, windows
 from ledger.flows.cost.read_facts import read_facts
 from ledger.flows.stage import StageContext
 from ledger.store.cost import cost
+from ledger.store.cost.slots import STEPS
 from ledger.store.cost.weight_checks import find_fitted_sets
+from ledger.store.energy import meter
 from ledger.store.queries import Connection
+
+# By then an engine is scraped again that is scraped at all.
+SCRAPED_BY = timedelta(minutes=1)
 
 
 async def fill_unread(
@@ -33,14 +41,17 @@ async def fill_unread(
     """The facts of windows, with what is estimated at all deployments or some; as known at a
     cut-off, so that whoever asks again finds the same."""
     settled = await _settled(connection, factory, facts, batch_seq)
-    return {
+    asked = {window: facts[window] for window in facts if window in settled}
+    estimated = await _estimate(connection, factory, asked, batch_seq, deployment_ids)
+    filled = {
         window: with_estimates(
-            of_window,
+            facts[window],
             window_of(window),
-            _estimates(factory, window, of_window, deployment_ids) if window in settled else (),
+            [estimate for each in of_window for estimate in each.estimates],
         )
-        for window, of_window in facts.items()
+        for window, of_window in estimated.items()
     }
+    return {**facts, **filled}
 
 
 async def list_estimates(
@@ -51,8 +62,66 @@ async def list_estimates(
         return ()
     facts = await read_facts(connection, [window], factory, deployment.gpu_uuids, seq)
     named = {deployment.deployment_id}
-    estimated = estimate_unread(factory, window, facts[window], named)
-    return [each for of_deployment in estimated for each in of_deployment.by_gpu()]
+    estimated = await _estimate(connection, factory, facts, seq, named)
+    return [
+        each
+        for of_deployments in estimated.values()
+        for of_deployment in of_deployments
+        for each in of_deployment.by_gpu()
+    ]
+
+
+async def _estimate(
+    connection: Connection,
+    factory: Factory,
+    facts: Mapping[datetime, WindowFacts],
+    batch_seq: int,
+    deployment_ids: Collection[str] | None,
+) -> dict[datetime, list[EstimatedBy]]:
+    """What is estimated of windows in which anything is unread, with the steps that engines counted
+    then."""
+    sets = {
+        window: find_unread(factory, window, of_window.gpus, deployment_ids)
+        for window, of_window in facts.items()
+    }
+    unread = {window: of_window for window, of_window in sets.items() if of_window}
+    counted = await _count_steps(connection, factory, unread, batch_seq)
+    return {
+        window: [*estimate_unread(factory, window, facts[window], of_window, counted[window])]
+        for window, of_window in unread.items()
+    }
+
+
+async def _count_steps(
+    connection: Connection,
+    factory: Factory,
+    unread: Mapping[datetime, Collection[str]],
+    batch_seq: int,
+) -> dict[datetime, StepsCounted]:
+    """What engines of deployments counted about each window: whatever else is asked for."""
+    if not unread:
+        return {}
+    named = {name for names in unread.values() for name in names}
+    own = [d for d in factory.deployments if d.deployment_id in named]
+    samples = await meter.list_counters(
+        connection,
+        engine_instances=sorted({name for d in own for name in d.engine_instances}),
+        metrics=(STEPS,),
+        since=min(unread) - SCRAPED_BY,
+        until=max(unread) + WINDOW + SCRAPED_BY,
+        batch_seq=batch_seq,
+    )
+    return {
+        window: {
+            name: counter_deltas(
+                each
+                for each in of_engine
+                if window - SCRAPED_BY <= each.scraped_at <= window + WINDOW + SCRAPED_BY
+            )
+            for name, of_engine in samples.items()
+        }
+        for window in unread
+    }
 
 
 async def _settled(
@@ -88,13 +157,3 @@ async def find_newly_settled(context: StageContext) -> set[datetime]:
         windows=[at for at in settled if not is_settled(at, before)],
         batch_seq=seq,
     )
-
-
-def _estimates(
-    factory: Factory,
-    window: datetime,
-    facts: WindowFacts,
-    deployment_ids: Collection[str] | None,
-) -> Sequence[Estimate]:
-    each = estimate_unread(factory, window, facts, deployment_ids)
-    return [estimate for of_deployment in each for estimate in of_deployment.estimates]
