@@ -25,13 +25,18 @@ from tests.support.database import (
     server_folder,
     shared_data_folder,
 )
-from tests.support.usage import make_room
+from tests.support.usage import make_room, open_books
 
 ROOT = Path(__file__).parent.parent
 NVML_STUB = ROOT / "tests" / "collectors" / "nvml_stub" / "nvml_stub.c"
 SLOW_S = 60
 # How long an example takes is the machine's matter; pytest's own limit ends what never ends.
-settings.register_profile("ledger", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Examples share what a test is given: each empties it first, or has names of its own.
+settings.register_profile(
+    "ledger",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.register_profile("deep", settings.get_profile("ledger"), max_examples=500)
 settings.load_profile("ledger")
 
@@ -98,6 +103,30 @@ async def worker(database: Database) -> AsyncIterator[Connection]:
     connection = await connect(database.worker_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def superuser(database: Database) -> AsyncIterator[Connection]:
+    """Someone whom no trigger holds back."""
+    connection = await connect(database.superuser_url)
+    await connection.execute("SET session_replication_role = replica")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def elsewhere(server: EmbeddedServer, template: str) -> Iterator[Database]:
+    """An empty database of the owner's, as docs/backup.md has it made."""
+    del template  # which made the roles
+    with fresh_database(server, "template0") as empty:
+        yield empty
+
+
+@pytest.fixture
+async def opened(worker: Connection) -> Connection:
+    """Books of one entity without events."""
+    await open_books(worker)
+    return worker
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 Every record stays within what is accepted; only their number makes the sums wide.
 """
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,12 +18,11 @@ from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import dismiss_suspense
 from ledger.flows.settle import settle
 from ledger.reports.grouped import USAGE, Grouping, Totals
-from ledger.store.connect import connect, draw_cut_off
+from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.usage import LEAF_TOKENS_MAX
 from tests.api.served import SOURCE, Served
 from tests.flows.billing import AUTHOR, DECEMBER, NOVEMBER, NOW, subscribed
-from tests.support.database import Database
 
 BATCHES = 12
 # Each event stands for a million of its like, which ten full bodies bring.
@@ -55,14 +53,6 @@ def largest(event_id: str, customer_id: str) -> dict[str, Any]:
             "usage": {**tokens, "source": "char_estimate", "complete": False},
         },
     }
-
-
-@pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

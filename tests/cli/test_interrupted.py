@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
 from tests.cli.command_line import CommandLine
 from tests.flows.test_archive import fill
 from tests.support.books import Books, Tokens
-from tests.support.database import Database, fresh_database
+from tests.support.database import Database
 from tests.support.one_gpu import GPU, START, one_gpu, steady
 from tests.support.usage import NOW
 
@@ -81,14 +80,6 @@ HELD = {
     ),
     "backup": Held(("backup", "--to", "backup"), stored_facts, "LOCK TABLE usage_key"),
 }
-
-
-@pytest.fixture
-def elsewhere(server: EmbeddedServer, template: str) -> Iterator[Database]:
-    """An empty database of the owner's."""
-    del template  # which made the roles
-    with fresh_database(server, "template0") as empty:
-        yield empty
 
 
 async def is_writing(url: str) -> bool:

@@ -180,16 +180,21 @@ def test_a_day_on_which_a_subscription_begins_is_its_first(
     assert said.startswith("Subscription 'acme-list' is not valid at 2022-12-31.")
 
 
+def enter_usage(command: CommandLine, folder: Path, tokens: str, requests: int = 1) -> None:
+    """A factory with a card, and usage of acme in March of so many tokens in and out."""
+    command.enter_factory(folder)
+    enter_card(command, folder, amounts=("5", "15"))
+    path = folder / "log.csv"
+    path.write_text(f"at,in,out\n2024-03-01T10:00:00Z,{tokens}\n")
+    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
+    fixed = ("--set", "customer=acme", "--set", "model=m", "--set", f"requests={requests}")
+    command("backfill", path, *columns, *fixed)
+
+
 def test_a_narrow_terminal_shows_fewer_columns_and_whole_numbers(
     command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command.enter_factory(tmp_path)
-    enter_card(command, tmp_path, amounts=("5", "15"))
-    path = tmp_path / "log.csv"
-    path.write_text("at,in,out\n2024-03-01T10:00:00Z,123456789012,987654321098\n")
-    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
-    fixed = ("--set", "customer=acme", "--set", "model=m", "--set", "requests=1000000")
-    command("backfill", path, *columns, *fixed)
+    enter_usage(command, tmp_path, "123456789012,987654321098", requests=1_000_000)
     for width in (40, 60, 80, 120):
         monkeypatch.setenv("COLUMNS", str(width))
         done = command("report", "usage", "--month", "2024-03")
@@ -205,12 +210,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_whole_numbers(
 def test_a_name_no_font_shows_is_refused_before_a_number_is_taken(
     command: CommandLine, tmp_path: Path
 ) -> None:
-    command.enter_factory(tmp_path)
-    enter_card(command, tmp_path, amounts=("5", "15"))
-    path = tmp_path / "log.csv"
-    path.write_text("at,in,out\n2024-03-01T10:00:00Z,1000000,1000000\n")
-    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
-    command("backfill", path, *columns, "--set", "customer=acme", "--set", "model=m")
+    enter_usage(command, tmp_path, "1000000,1000000")
     asked = ("acme-list", "--at", "2024-03-15")
 
     def call_it(name: str) -> None:
@@ -240,12 +240,7 @@ def test_a_name_no_font_shows_is_refused_before_a_number_is_taken(
 def test_everything_that_can_be_said_is_exported_and_the_rest_named(
     command: CommandLine, tmp_path: Path
 ) -> None:
-    command.enter_factory(tmp_path)
-    enter_card(command, tmp_path, amounts=("5", "15"))
-    path = tmp_path / "log.csv"
-    path.write_text("at,in,out\n2024-03-01T10:00:00Z,1000000,1000000\n")
-    columns = ("--map", "time=at", "--map", "input=in", "--map", "output=out")
-    command("backfill", path, *columns, "--set", "customer=acme", "--set", "model=m")
+    enter_usage(command, tmp_path, "1000000,1000000")
     command("invoice", "issue", "acme-list", "--at", "2024-03-15")
     done = command("export", "all", "--month", "2024-03", "--output", tmp_path / "out")
     assert "Left out margins.csv: Entity 'factory' has no cost" in done.stderr

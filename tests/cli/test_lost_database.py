@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ledger.embedded.postgres import EmbeddedServer
-from ledger.flows.metering.ingest import prepare_storage
-from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
+from tests.cli.stored import fill
 from tests.support.database import Database, fresh_database, make_template
-from tests.support.usage import Gate, attempt, keyed, open_books
 from tests.torture.gates import gate_at
 
-STORED = datetime(2026, 8, 6, 12, tzinfo=UTC)
 # What each command waits for half way, and what it says in the end.
 COMMANDS = {
     "fold": (["fold", "--all"], "usage_delta", "12 rows became 3"),
@@ -34,20 +30,8 @@ def durable_template(durable_server: EmbeddedServer) -> str:
 @pytest.fixture
 def filled(durable_server: EmbeddedServer, durable_template: str) -> Iterator[CommandLine]:
     with fresh_database(durable_server, durable_template) as database:
-        asyncio.run(_fill(database.worker_url))
+        asyncio.run(fill(database.worker_url))
         yield CommandLine(database)
-
-
-async def _fill(url: str) -> None:
-    connection = await connect(url)
-    try:
-        await open_books(connection)
-        gate = Gate(connection)
-        for n in range(4):
-            await gate.send(keyed(attempt(f"e{n}", minute=n)))
-        await prepare_storage(connection, now=STORED + timedelta(days=1))
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize("immediate", [False, True], ids=["shutdown", "power cut"])

@@ -1,36 +1,19 @@
 """`tokenledger fold` and `tokenledger archive`, as an operator runs them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from ledger.flows.metering.ingest import prepare_storage
-from ledger.store.connect import connect
 from tests.cli.command_line import CommandLine
+from tests.cli.stored import fill
 from tests.support.objects import Bucket
-from tests.support.usage import Gate, attempt, keyed, open_books
-
-STORED = datetime(2026, 8, 6, 12, tzinfo=UTC)
-
-
-async def _fill(url: str) -> None:
-    connection = await connect(url)
-    try:
-        await open_books(connection)
-        gate = Gate(connection)
-        for n in range(4):
-            await gate.send(keyed(attempt(f"e{n}", minute=n)))
-        await prepare_storage(connection, now=STORED + timedelta(days=1))
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
 def filled(command: CommandLine) -> CommandLine:
-    asyncio.run(_fill(command.database.worker_url))
+    asyncio.run(fill(command.database.worker_url))
     return command
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.rounds import FILE, HeldRounds
@@ -65,7 +65,7 @@ def written(folder: Path, count: int) -> bytes:
     return (folder / FILE).read_bytes()
 
 
-@settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(60))
 @given(st.data())
 def test_a_file_torn_or_changed_anywhere_gives_whole_rounds_from_the_first_or_none(
     tmp_path: Path, data: st.DataObject

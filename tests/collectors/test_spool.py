@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.errors import SpoolError
@@ -111,7 +111,7 @@ def test_a_crash_at_any_byte_loses_nothing_confirmed_and_doubles_nothing(tmp_pat
         shutil.rmtree(copy)
 
 
-@settings(max_examples=at_depth(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(60))
 @given(st.data())
 def test_any_changed_byte_is_noticed_and_never_sent_as_something_else(
     tmp_path: Path, data: st.DataObject
@@ -183,7 +183,7 @@ Steps = st.lists(
 )
 
 
-@settings(max_examples=at_depth(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(40))
 @given(Steps)
 def test_any_course_of_appends_confirmations_and_restarts_keeps_the_queue(
     tmp_path: Path, steps: list[tuple[str, int]]

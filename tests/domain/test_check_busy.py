@@ -46,13 +46,13 @@ def wanted(rows: list[tuple[int, int, int]]) -> Masks:
     return {place: mask for place, mask in found.items() if mask}
 
 
-@settings(deadline=None)  # the first call compiles
+@settings()  # the first call compiles
 @given(st.lists(attempts, max_size=12))
 def test_marked_seconds_are_those_of_each_attempt(rows: list[tuple[int, int, int]]) -> None:
     assert as_masks(marked(rows)) == wanted(rows)
 
 
-@settings(deadline=None)  # the first call compiles
+@settings()  # the first call compiles
 @given(st.lists(st.lists(attempts, max_size=4), max_size=4))
 def test_seconds_marked_apart_and_merged_are_those_marked_together(
     parts: list[list[tuple[int, int, int]]],

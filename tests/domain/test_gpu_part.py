@@ -39,7 +39,7 @@ def drawn(spans: Sequence[Span], part: GpuPart, slot_s: int, edges: Sequence[int
     return allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(0)).idle
 
 
-@settings(max_examples=at_depth(60), deadline=None)
+@settings(max_examples=at_depth(60))
 @given(
     st.lists(st.tuples(st.integers(1, 120), st.integers(0, 10**6), st.booleans()), min_size=1),
     st.lists(st.integers(1, GPU_PARTS - 1), max_size=5, unique=True),

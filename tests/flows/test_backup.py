@@ -7,14 +7,12 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
-from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.backup import back_up
 from ledger.flows.billing.invoice import issue_invoice
 from ledger.flows.check_seals import check_seals
@@ -33,7 +31,7 @@ from ledger.store.queries import Connection
 from tests.flows.billing import document_of
 from tests.flows.test_archive import BEFORE, TODAY
 from tests.flows.test_invoice_trace import AUGUST, SEPTEMBER, on_a_card
-from tests.support.database import Database, fresh_database
+from tests.support.database import Database
 from tests.support.objects import Bucket
 from tests.support.usage import AUTHOR, NOW, Gate, attempt, keyed, open_books
 
@@ -44,14 +42,6 @@ SELECT i.number, d.media_type, d.sha256, d.content, i.snapshot::text
 
 def quiet(done: int, /) -> None:
     """Tell nobody."""
-
-
-@pytest.fixture
-def elsewhere(server: EmbeddedServer, template: str) -> Iterator[Database]:
-    """An empty database of the owner's, as docs/backup.md has it made."""
-    del template  # which made the roles
-    with fresh_database(server, "template0") as empty:
-        yield empty
 
 
 @pytest.fixture

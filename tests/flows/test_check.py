@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.flows.metering.check import CheckReport, CheckSizes, check_windows
@@ -42,15 +42,6 @@ async def readers(database: Database) -> AsyncIterator[list[Connection]]:
 
 
 @pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    """Someone whom no trigger holds back."""
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def books(worker: Connection) -> Gate:
     """One attempt of 40 s that ended at 11:00:30, on engine pod-1."""
     await open_books(worker)
@@ -80,11 +71,7 @@ EDGES = (-(2**63), 1 - 2**63, -(2**32) - 1, -(2**31), -1, 0, 1, 2**31, 2**32 - 1
 COUNTS = st.one_of(st.sampled_from(EDGES), st.integers(-(2**63), 2**63 - 1))
 
 
-@settings(
-    max_examples=at_depth(20),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(20))
 @given(counts=st.lists(COUNTS, min_size=1, max_size=20))
 async def test_stored_sums_of_any_counts_are_whole(
     superuser: Connection, counts: list[int]

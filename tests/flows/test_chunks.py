@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.flows.metering.archive import archive
@@ -40,7 +40,6 @@ from tests.support.usage import (
     correction,
     fates,
     keyed,
-    open_books,
     sequenced,
 )
 
@@ -58,11 +57,7 @@ EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_b
                     correction, fate_change, conflict, quarantine, quarantine_raw,
                     quarantine_replay, pending_sum, usage_delta, activity, activity_mask,
                     usage_mark, agent_run_delta, usage_key, engine_key, source CASCADE"""
-SMALL = settings(
-    max_examples=at_depth(10),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+SMALL = settings(max_examples=at_depth(10))
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -80,13 +75,6 @@ async def is_proved(connection: Connection) -> int:
     report = await check_windows([connection])
     assert report.differing == 0, report.differences
     return report.facts
-
-
-@pytest.fixture
-async def opened(worker: Connection) -> Connection:
-    """Books of one entity; each example begins without events."""
-    await open_books(worker)
-    return worker
 
 
 @SMALL

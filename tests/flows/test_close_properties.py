@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.errors import ConflictError
@@ -160,7 +160,7 @@ async def tell(url: str, told: Sequence[Step]) -> None:
         await connection.close()
 
 
-@settings(max_examples=at_depth(5), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(5))
 @given(told=steps)
 def test_closing_moves_when_and_never_how_much(
     server: EmbeddedServer, template: str, told: list[Step]

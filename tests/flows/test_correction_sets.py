@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.metering.record import Record
@@ -236,11 +236,7 @@ def facts(draw: st.DrawFn) -> list[Fact]:
     return found
 
 
-@settings(
-    max_examples=at_depth(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 @given(data=st.data())
 async def test_any_set_of_corrections_has_one_outcome(
     opened: Connection, database: Database, data: st.DataObject

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.billing.reservation import Held
@@ -98,11 +98,7 @@ async def test_a_correction_and_a_release_move_what_was_counted(gate: Gate) -> N
     assert used == await charged(gate.connection) > after
 
 
-@settings(
-    max_examples=at_depth(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 @given(said=st.lists(some_extras(), min_size=1, max_size=4))
 async def test_whatever_events_say_budgets_count_what_rating_charges(
     database: Database, said: list[dict[str, Any]]

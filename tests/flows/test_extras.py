@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.errors import ConflictError, UnavailableError
@@ -379,11 +379,7 @@ EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, correction, fat
 
 
 @given(batches=sent(), data=st.data())
-@settings(
-    max_examples=at_depth(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 async def test_any_mix_has_the_same_sums_by_any_way_and_pace(
     gate: Gate,
     database: Database,

@@ -1,7 +1,6 @@
 """Grants: drawn in order for what was charged, once, and told in books, invoices and events."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -295,15 +294,6 @@ async def test_a_scoped_grant_pays_for_its_models_and_meters(
     assert await left(worker) == {"output": 100 - Decimal("3.68844"), "other": 100}
     assert await balance_of(worker, "1150") == EXACT - Decimal("3.68844")
     await agree(worker)
-
-
-@pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    """Someone whom no trigger holds back."""
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
 
 
 # What somebody did, and what `check` says: table, place, figure, what it must be and is.

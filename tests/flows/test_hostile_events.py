@@ -17,12 +17,11 @@ from ledger.wire.errors import WireError
 from tests.support.database import Database, execute
 from tests.support.examples import at_depth
 from tests.support.hostile import bent_events, hostile_lines
-from tests.support.usage import Gate, attempt, fates, keyed, open_books, windows, windows_of_facts
+from tests.support.usage import Gate, attempt, fates, keyed, windows, windows_of_facts
 
 pytestmark = pytest.mark.timeout(300)
 HOSTILE = settings(
     max_examples=at_depth(20),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 EMPTY = """TRUNCATE usage_fact_20260806, gpu_reading_20260806, counter_reading_20260806, receipt,
@@ -30,13 +29,6 @@ EMPTY = """TRUNCATE usage_fact_20260806, gpu_reading_20260806, counter_reading_2
                     quarantine_raw, quarantine_replay, usage_delta, activity, activity_mask,
                     provider_claim, usage_key, engine_key, source CASCADE"""
 MANY = 70
-
-
-@pytest.fixture
-async def opened(worker: Connection) -> Connection:
-    """Books of one entity; each example begins without events."""
-    await open_books(worker)
-    return worker
 
 
 def _nul_in_a_name(field: str) -> bytes:

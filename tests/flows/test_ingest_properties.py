@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.metering.record import Record
@@ -22,7 +22,6 @@ from tests.support.usage import (
     correction,
     fates,
     keyed,
-    open_books,
     sequenced,
     windows,
     windows_of_facts,
@@ -30,12 +29,7 @@ from tests.support.usage import (
 
 # A failing example is made smaller before it is shown.
 pytestmark = pytest.mark.timeout(300)
-SMALL = settings(
-    max_examples=at_depth(10),
-    deadline=None,
-    # Every example empties the books that all of them share.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+SMALL = settings(max_examples=at_depth(10))
 EMPTY = """TRUNCATE usage_fact_20260806, receipt, ingest_batch, event_key, correction, fate_change,
                     conflict, quarantine, quarantine_raw, quarantine_replay, usage_delta,
                     activity, activity_mask, usage_mark, usage_key, engine_key, source
@@ -57,13 +51,6 @@ class Thing:
         if self.sequence is None:
             return keyed(*self.events)
         return sequenced(self.events, sequence=self.sequence)
-
-
-@pytest.fixture
-async def opened(worker: Connection) -> Connection:
-    """Books of one entity; each example begins without events."""
-    await open_books(worker)
-    return worker
 
 
 @st.composite

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.flows.check_seals import check_sealed_day, check_seals
@@ -40,17 +40,12 @@ from tests.support.usage import (
     correction,
     fates,
     keyed,
-    open_books,
 )
 
 EMPTY = EMPTY_OF_CHUNKS.replace("receipt,", "merged_chunk, seal, seal_part, receipt,")
 # A chunk of two facts, five of them put in order at once: what a day of millions has.
 SMALL = MergeSizes(chunk=2, run=5, page=3)
-FEW = settings(
-    max_examples=at_depth(10),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+FEW = settings(max_examples=at_depth(10))
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -74,13 +69,6 @@ async def left(connection: Connection) -> tuple[int, int, int]:
     )
     assert row is not None
     return row["rows"], row["chunks"], row["merged"]
-
-
-@pytest.fixture
-async def opened(worker: Connection) -> Connection:
-    """Books of one entity; each example begins without events."""
-    await open_books(worker)
-    return worker
 
 
 @FEW

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.metering.record import Record
@@ -138,11 +138,7 @@ def claims(draw: st.DrawFn) -> list[Fact]:
     return found
 
 
-@settings(
-    max_examples=at_depth(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 @given(data=st.data())
 async def test_any_names_in_any_order_and_batches(
     opened: Connection, database: Database, data: st.DataObject

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.errors import ConflictError, NotFoundError
@@ -134,11 +134,7 @@ def test_a_change_that_says_nothing_or_too_much_is_refused(change: dict[str, Any
         customer_change(**change)
 
 
-@settings(
-    max_examples=at_depth(15),
-    # Every example has a customer of its own in books that all of them share.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 @given(changes=st.lists(CHANGE, max_size=6))
 async def test_each_day_says_what_was_said_of_it_last(
     parties: Connection, changes: list[tuple[int, int, str | None, int | None]]

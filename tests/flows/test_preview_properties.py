@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.author import Author
@@ -257,7 +257,7 @@ async def tell(database: Database, told: Sequence[Step]) -> None:
         await superuser.close()
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5)
 @given(told=steps)
 def test_what_a_preview_says_is_what_is_booked_and_it_leaves_no_row(
     server: EmbeddedServer, template: str, told: list[Step]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.billing.reservation import Held
@@ -30,11 +30,7 @@ from tests.support.examples import at_depth
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books
 
 pytestmark = pytest.mark.timeout(300)
-SETTINGS = settings(
-    max_examples=at_depth(50),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+SETTINGS = settings(max_examples=at_depth(50))
 LIMIT, SMALLER_LIMIT = 300, 150
 EMPTY = "TRUNCATE budget_balance, reservation_hold, reservation_end, reservation, budget_alert"
 

@@ -249,15 +249,6 @@ async def everything_entered(connection: Connection) -> None:
     await revoke_api_key(connection, key.key_id, AUTHOR)
 
 
-@pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    """Someone whom no trigger holds back."""
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
-
-
 async def named(connection: Connection) -> list[tuple[str, str, str, str]]:
     """(table, name, expected, stored) of each difference."""
     found = await check_seals([connection])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.embedded.postgres import EmbeddedServer
@@ -170,7 +170,7 @@ async def tell(database: Database, told: Sequence[Step], kind: str, *, paced: bo
         await owner.close()
 
 
-@settings(max_examples=at_depth(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=at_depth(8))
 @given(told=steps, kind=st.sampled_from(POISONS))
 def test_good_rows_are_the_same(
     server: EmbeddedServer, template: str, told: list[Step], kind: str

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -12,7 +11,7 @@ from typing import Any
 import asyncpg
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import clock
@@ -92,14 +91,6 @@ async def gate(worker: Connection) -> Gate:
     await add_customer(worker, "beta")
     await prepare_storage(worker, now=NOW)
     return Gate(worker, LARGE)
-
-
-@pytest.fixture
-async def superuser(database: Database) -> AsyncIterator[Connection]:
-    connection = await connect(database.superuser_url)
-    await connection.execute("SET session_replication_role = replica")
-    yield connection
-    await connection.close()
 
 
 class Told:
@@ -196,11 +187,7 @@ EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, pending_sum, us
                     activity, activity_mask, usage_mark"""
 
 
-@settings(
-    max_examples=at_depth(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=at_depth(15))
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=8, max_size=40), seed=st.integers(0, 99))
 async def test_summing_at_any_pace_gives_the_same_windows_at_every_cut_off(
     gate: Gate, database: Database, steps: list[str], seed: int

@@ -3,7 +3,7 @@
 import asyncpg
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.apportion import amount_of
@@ -17,7 +17,7 @@ MOST = 2**63 - 1
 runs = st.lists(st.lists(st.integers(-MOST, MOST), max_size=5), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=at_depth(25))
+@settings(max_examples=at_depth(25))
 @given(runs)
 async def test_arrays_hold_what_was_said(owner: Connection, said: list[list[int]]) -> None:
     flat = [number for run in said for number in run]

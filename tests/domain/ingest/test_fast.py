@@ -72,13 +72,12 @@ def bent_lines(draw: st.DrawFn) -> list[bytes]:
     return lines
 
 
-@settings(deadline=None)  # the first call compiles
+@settings()  # the first call compiles
 @given(bent_lines())
 def test_what_is_read_as_columns_is_what_the_strict_decoder_reads(lines: list[bytes]) -> None:
     assert_as_strict(lines)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=3), st.integers(0, LINES - 1))
 def test_bytes_out_of_place_are_left_to_the_strict_decoder(
     at: int, octets: bytes, line: int

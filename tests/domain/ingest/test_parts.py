@@ -63,7 +63,6 @@ SENT = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(SENT, min_size=1, max_size=5))
 def test_bodies_say_together_what_each_says_alone(
     sent: list[tuple[list[dict[str, Any]], str]],
@@ -90,7 +89,7 @@ def said(fields: dict[str, Any], n: int) -> dict[str, Any]:
     return {name: at(value) for name, value in fields.items()}
 
 
-@settings(deadline=None, max_examples=at_depth(25))
+@settings(max_examples=at_depth(25))
 @given(
     st.lists(
         st.tuples(
