@@ -1,15 +1,13 @@
 """Where batches go: what is not confirmed is an error. A way is imported where it is chosen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from collectors.errors import CollectSettingsError
 from collectors.put_off import put_off
-from collectors.refused import Refusal
+from collectors.refused import OnRefused
 from collectors.settings import CollectSettings
 from ledger.wire.batch import Batch
-
-OnRefused = Callable[[Refusal], None]
 
 
 class Publisher(Protocol):

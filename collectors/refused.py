@@ -6,7 +6,7 @@ They are confirmed all the same: sending them again would be refused again, and 
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ class Refusal:
     def reason_of(self, ordinal: int) -> str | None:
         """Why this event was refused, None where it was not."""
         return self.whole if self.whole is not None else self.reasons.get(ordinal)
+
+
+OnRefused = Callable[[Refusal], None]
 
 
 class RefusedEvents:

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from collectors.errors import CollectSettingsError, HttpError, PublishError
 from collectors.http1 import OK, Connection, Reply
-from collectors.publish import OnRefused
-from collectors.refused import Refusal
+from collectors.refused import OnRefused, Refusal
 from collectors.settings import HttpSettings
 from collectors.tls import client_context
 from ledger.wire.batch import ENCODINGS, Batch

@@ -8,7 +8,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.producer import KafkaProducer
 
 from collectors.errors import PublishError
-from collectors.publish import OnRefused
+from collectors.refused import OnRefused
 from collectors.settings import KafkaSettings
 from ledger.wire.batch import MAX_BATCH_BYTES, Batch
 

@@ -155,33 +155,3 @@ class Money:
                 f"{self.currency} and {other.currency} cannot be added up.",
                 "Enter an exchange rate and convert first.",
             )
-
-
-@dataclass(frozen=True, slots=True)
-class UnitPrice:
-    """`amount` of `currency` for `per` units; `per` is a power of ten.
-
-    scale(amount) + log10(per) is at most twelve, so that any quantity has an exact amount.
-
-    >>> plain(UnitPrice(Decimal("0.59"), 1_000_000, "EUR").times(2_100_001))
-    '1.23900059'
-    """
-
-    amount: Decimal
-    per: int
-    currency: str
-
-    def __post_init__(self) -> None:
-        check_currency(self.currency)
-        digits = len(str(self.per)) - 1
-        if self.per < 1 or self.per != 10**digits:
-            raise InvalidInputError(f"A price per {self.per} units is not a power of ten.")
-        if scale_of(self.amount) + digits > LEDGER_SCALE:
-            raise InvalidInputError(
-                f"{plain(self.amount)} per {self.per} has more than twelve decimals a unit.",
-                "Give fewer decimals.",
-            )
-
-    def times(self, quantity: int) -> Decimal:
-        """The exact amount for `quantity` units."""
-        return multiply(self.amount, quantity).scaleb(1 - len(str(self.per)), EXACT)

@@ -9,7 +9,6 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import (
     EXACT,
     Money,
-    UnitPrice,
     divide_half_even,
     multiply,
     plain,
@@ -81,15 +80,3 @@ def test_plain_text_never_has_an_exponent() -> None:
 def test_cost_rounds_half_even_at_twelve_decimals() -> None:
     assert round_cost(Decimal("0.0000000000005")) == 0
     assert round_cost(Decimal("0.0000000000015")) == Decimal("0.000000000002")
-
-
-@given(st.decimals(0, 10**6, places=6), st.integers(0, 10**15))
-def test_a_price_per_million_is_exact_for_any_quantity(amount: Decimal, quantity: int) -> None:
-    price = UnitPrice(amount, 1_000_000, "EUR")
-    assert multiply(price.times(quantity), 1_000_000) == multiply(amount, quantity)
-
-
-@pytest.mark.parametrize(("amount", "per"), [("0.1234567", 1_000_000), ("1", 30), ("1", 0)])
-def test_a_price_that_could_need_rounding_is_refused(amount: str, per: int) -> None:
-    with pytest.raises(InvalidInputError):
-        UnitPrice(Decimal(amount), per, "EUR")

@@ -17,8 +17,7 @@ import collectors.segments
 import collectors.spool
 from collectors.delivery import Delivery
 from collectors.errors import CollectError, PublishError, SpoolError
-from collectors.publish import OnRefused
-from collectors.refused import RefusedEvents
+from collectors.refused import OnRefused, RefusedEvents
 from collectors.spool import Spool, SpoolLimits
 from ledger.wire.batch import NDJSON, Batch
 from ledger.wire.ndjson import decode_line, iter_lines

@@ -18,9 +18,20 @@ from ledger.reports.books.export import INVOICES_BY, OF_INVOICES, SERVICE, Books
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 
+ABOUT = f"""Write the books of a period in each FORMAT, all files as known at one cut-off.
 
-@click.command()
-@click.argument("formats", nargs=-1, type=click.Choice([*EXPORT_FORMATS, "all"]), required=True)
+FORMAT is one of {", ".join(EXPORT_FORMATS)}; or `all`, which leaves out what cannot be said, as a
+margin without its cost, or has no row, and says so."""
+
+
+@click.command(help=ABOUT)
+@click.argument(
+    "formats",
+    nargs=-1,
+    type=click.Choice([*EXPORT_FORMATS, "all"]),
+    required=True,
+    metavar="FORMAT...",
+)
 @period_options
 @click.option(
     "--output",
@@ -50,10 +61,6 @@ def export(
     raw: bool,
     as_json: bool,
 ) -> None:
-    """Write the books of a period, all files as known at one cut-off.
-
-    `all` leaves out what cannot be said, as a margin without its cost, or has no row, and says so.
-    """
     chosen = tuple(EXPORT_FORMATS) if "all" in formats else tuple(dict.fromkeys(formats))
     if to_stdout and len(chosen) != 1:
         raise click.UsageError("--stdout takes one format")

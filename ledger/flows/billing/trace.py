@@ -57,6 +57,26 @@ async def find_line(connection: Connection, invoice: StoredInvoice, line_no: int
     return line
 
 
+async def events_of(
+    connection: Connection,
+    invoice: StoredInvoice,
+    line: IssuedLine,
+    *,
+    after: tuple[int, int],
+    limit: int,
+) -> list[TracedEvent]:
+    """Events behind a line up to the invoice's cut-off, in stored order."""
+    return await trace_line(
+        connection,
+        line=line,
+        customer_id=line.key.used_by or invoice.customer_id,
+        subscription_id=invoice.subscription_id,
+        batch_seq=invoice.cut_off_seq,
+        after=after,
+        limit=limit,
+    )
+
+
 async def trace_invoice_line(
     connection: Connection,
     *,
@@ -67,15 +87,7 @@ async def trace_invoice_line(
 ) -> LineTrace:
     """The events behind a line up to the invoice's cut-off; NotFoundError names what lines are."""
     line = await find_line(connection, invoice, line_no)
-    events = await trace_line(
-        connection,
-        line=line,
-        customer_id=line.key.used_by or invoice.customer_id,
-        subscription_id=invoice.subscription_id,
-        batch_seq=invoice.cut_off_seq,
-        after=after,
-        limit=limit + 1,
-    )
+    events = await events_of(connection, invoice, line, after=after, limit=limit + 1)
     shown = tuple(events[:limit])
     extras = await find_extras_at(connection, [each.stored_at for each in shown])
     rest = shown[-1].stored_at if len(events) > limit else None

@@ -10,8 +10,7 @@ from ledger.exports.usage_statement import (
     statement_lines,
     statement_without_events,
 )
-from ledger.flows.billing.trace import FIRST
-from ledger.flows.metering.find_facts import trace_line
+from ledger.flows.billing.trace import FIRST, events_of
 from ledger.store.billing.invoice import list_lines
 from ledger.store.metering.extras import find_extras_at
 from ledger.store.queries import Connection
@@ -58,15 +57,7 @@ async def _of_line(
         return
     after = FIRST
     while True:
-        events = await trace_line(
-            connection,
-            line=line,
-            customer_id=line.key.used_by or invoice.customer_id,
-            subscription_id=invoice.subscription_id,
-            batch_seq=invoice.cut_off_seq,
-            after=after,
-            limit=PAGE,
-        )
+        events = await events_of(connection, invoice, line, after=after, limit=PAGE)
         extras: Extras = {}
         if apart or line.key.meter in EXTRAS:
             extras = await find_extras_at(connection, [each.stored_at for each in events])
