@@ -40,6 +40,8 @@ from ledger.store.queries import Connection
 BOOKING: Sequence[Stage] = (allocate, rate, draw, book_cost, book_revenue, accrue)
 # For a stage that runs, and for a row that somebody is changing.
 WAIT_S = 60
+# Where somebody enters the same between its snapshot and its change, it begins again.
+TRIES = 3
 Change = Callable[[Connection, Author], Awaitable[object]]
 
 
@@ -74,23 +76,42 @@ async def preview_change(
     reached = reached_of(connection)
     waiting = {"lock_timeout": f"{round(wait_s * 1_000)}ms"}
     patient = replace(reached, settings={**reached.settings, **waiting})
-    # What a session of its own holds goes with it.
-    async with another(patient) as session:
-        # Whatever is refused is refused before anybody waits.
-        needs_reason = await _enter_once(session, change, author)
-        async with _stages_to_itself(session), previewing(session):
-            before = await _run(session, {}, entity_id, now, told)
-            since_seq = await draw_batch_seq(session)
-            await change(session, replace(author, stated=True))
-            after = await _run(session, before, entity_id, now, told)
-            behind = Behind(entity_id=entity_id, since_seq=since_seq)
-            return Preview(
-                await list_moved_accounts(session, **behind),
-                await list_moved_charges(session, **behind),
-                await list_moved_costs(session, **behind),
-                needs_reason,
-                [line for name, trial in after.items() for line in _undone(name, trial)],
-            )
+    for left in reversed(range(TRIES)):
+        try:
+            # What a session of its own holds goes with it.
+            async with another(patient) as session:
+                return await _preview(session, change, author, entity_id, now, told)
+        except asyncpg.SerializationError as error:
+            if not left:
+                raise UnavailableError(
+                    "Others enter what the preview is of all the while.", "Ask for it again."
+                ) from error
+    raise AssertionError("the last try returns or raises")
+
+
+async def _preview(
+    session: Connection,
+    change: Change,
+    author: Author,
+    entity_id: str | None,
+    now: datetime,
+    told: Progress,
+) -> Preview:
+    # Whatever is refused is refused before anybody waits.
+    needs_reason = await _enter_once(session, change, author)
+    async with _stages_to_itself(session), previewing(session):
+        before = await _run(session, {}, entity_id, now, told)
+        since_seq = await draw_batch_seq(session)
+        await change(session, replace(author, stated=True))
+        after = await _run(session, before, entity_id, now, told)
+        behind = Behind(entity_id=entity_id, since_seq=since_seq)
+        return Preview(
+            await list_moved_accounts(session, **behind),
+            await list_moved_charges(session, **behind),
+            await list_moved_costs(session, **behind),
+            needs_reason,
+            [line for name, trial in after.items() for line in _undone(name, trial)],
+        )
 
 
 async def _enter_once(connection: Connection, change: Change, author: Author) -> str | None:

@@ -150,6 +150,33 @@ async def test_one_that_waits_too_long_for_a_stage_says_so_and_leaves_the_others
         await other.close()
 
 
+@pytest.mark.parametrize("times", [1, 9])
+async def test_one_that_others_enter_the_same_beside_begins_again_a_few_times(
+    worker: Connection, database: Database, times: int
+) -> None:
+    await with_november(worker)
+    other = await connect(database.worker_url)
+    calls = 0
+
+    async def beside(connection: Connection, author: Author) -> object:
+        nonlocal calls
+        calls += 1
+        # Each try enters it twice, and the second time in the snapshot that the stages saw.
+        if calls % 2 == 0 and calls // 2 <= times:
+            await connection.fetchval("SELECT count(*) FROM rate_card_price")
+            await priced(f"{calls}")(other, AUTHOR)
+        return await priced("7")(connection, author)
+
+    try:
+        if times == 1:
+            assert (await previewed(worker, beside)).charges[0].after == 7
+        else:
+            with pytest.raises(UnavailableError, match="Others enter what the preview is of"):
+                await previewed(worker, beside)
+    finally:
+        await other.close()
+
+
 async def test_numbers_that_no_row_has_hurt_nothing_that_comes_later(worker: Connection) -> None:
     books = await with_november(worker)
     await seal(worker)
