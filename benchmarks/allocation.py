@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -103,10 +103,12 @@ def run() -> list[Figure]:
 
 
 async def _measure_day(database: Database, size: Size) -> Figure:
-    """What is stored of a day that is over, added up, booked and thinned."""
+    """What is stored of a day that is over, added up, booked and thinned, of customers who have
+    KEYS keys each."""
     connection = await connect(database.worker_url)
     try:
-        await _fill(connection, size)
+        # Nothing of it asks whose a key is.
+        await _fill(connection, replace(size, customers=size.customers * KEYS))
         await execute(database.superuser_url, "ANALYZE")
         for stage in (allocate, book_cost, thin):
             await stage(connection, now=size.until + HOUR)
@@ -114,8 +116,7 @@ async def _measure_day(database: Database, size: Size) -> Figure:
         stored = await connection.fetchval(sql("allocated_octets"))
     finally:
         await connection.close()
-    # A customer has one key here.
-    kib = stored * KEYS / size.customers / KIB
+    kib = stored / size.customers / KIB
     return Figure(
         name=f"cost lines of a customer with {KEYS} keys, active all day, once it is over",
         median=round(kib, 2),
