@@ -1,7 +1,7 @@
 """What is allocated of windows: rows of scopes with the sums of their lines, and the lines of
 usage beside them, many in a row, whose amounts are arrays."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from itertools import repeat
@@ -33,6 +33,7 @@ from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity
 
 ALLOCATIONS = load_queries("cost/allocations")
+AT_ONCE = 50_000
 SUMS = tuple(name for name in SHARE if name != "usage_key_id")
 STAMP = ("cut_off_id", "batch_seq", "entity_id")
 COLUMNS = (*ALLOCATION, "lines", *SUMS, "digest", *STAMP)
@@ -101,9 +102,9 @@ async def append_allocations(
     stamp = {"entity_id": pl.lit(entity_id), "batch_seq": pl.lit(batch_seq, pl.Int64)}
     of_usage = allocations.rows.filter(line=USAGE).select(*_WHERE, "revision", **stamp)
     sums = [pl.DataFrame(schema=_SUMMED)]
-    # Window by window: as arrays, and in groups, lines are there several times.
-    for window in allocations.rows["window_start"].unique(maintain_order=True):
-        lines = allocations.lines.filter(window_start=window)
+    # Some windows at once: as arrays, and in groups, lines are there several times.
+    for first, last in _few_lines(allocations):
+        lines = allocations.lines.filter(pl.col("window_start").is_between(first, last))
         runs = lines_of_usage(lines.filter(line=USAGE)).runs
         await _append_shares(connection, of_usage, runs)
         sums.append(_summed(lines, runs))
@@ -114,6 +115,21 @@ async def append_allocations(
         **stamp,
     )
     await copy_binary(connection, "cost_allocation", Rows.of(rows.sort(key), COLUMNS))
+
+
+def _few_lines(allocations: Allocations) -> Iterator[tuple[datetime, datetime]]:
+    """The first and the last of windows that have AT_ONCE lines together, or a window more."""
+    sizes = dict(allocations.lines["window_start"].value_counts().iter_rows())
+    held: list[datetime] = []
+    lines = 0
+    for window in allocations.rows["window_start"].unique().sort():
+        held.append(window)
+        lines += sizes.get(window, 0)
+        if lines >= AT_ONCE:
+            yield held[0], held[-1]
+            held, lines = [], 0
+    if held:
+        yield held[0], held[-1]
 
 
 async def _append_shares(connection: Connection, rows: pl.DataFrame, runs: pl.DataFrame) -> None:
