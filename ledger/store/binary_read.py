@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.domain.arrays import Ints, Octets
+from ledger.domain.compiled import compiled, inlined
 from ledger.domain.errors import LedgerError
 from ledger.store.binary import EPOCH_US, HEADER, TRAILER
 
@@ -19,8 +21,7 @@ NEVER = np.iinfo(np.int64).min
 _WIDTHS = {INT2: 2, INT4: 4, INT8: 8, TIME: 8, BITS_900: 117}
 # An array's dimensions, whether any is null, type, length and first index; then each element with
 # its length in octets.
-_INT8_BYTES, _ARRAY_HEAD = 8, 20
-_ELEMENT = np.dtype([("octets", ">i4"), ("value", INT8)])
+_INT8_BYTES, _ARRAY_HEAD, _ELEMENT_BYTES = 8, 20, 12
 # So many rows stay in the cache of a core while each of their columns is taken from them.
 _STEP_ROWS = 1_024
 
@@ -56,44 +57,71 @@ def read_columns(stream: bytes, layout: Mapping[str, str]) -> dict[str, NDArray[
     return columns
 
 
-def read_arrays(
-    stream: bytes, layout: Mapping[str, str], arrays: Sequence[str]
-) -> dict[str, NDArray[np.int64]]:
+def read_arrays(stream: bytes, layout: Mapping[str, str], arrays: Sequence[str]) -> dict[str, Ints]:
     """Columns by name, a row an element: of rows that have these fields and behind them arrays of
     `bigint`, of one length in a row, whose elements lie side by side."""
-    width = _record(layout).itemsize
-    heads: list[bytes] = []
-    sizes: list[int] = []
-    elements: dict[str, list[NDArray[np.void]]] = {name: [] for name in arrays}
-    at, end = len(HEADER), len(stream) - len(TRAILER)
-    while at < end:
-        heads.append(stream[at : at + width])
-        at += width
-        lengths = set()
-        for name in arrays:
-            length = int.from_bytes(stream[at : at + 4], "big")
-            size = max(length - _ARRAY_HEAD, 0) // _ELEMENT.itemsize
-            if size:
-                values = np.frombuffer(stream, _ELEMENT, size, at + 4 + _ARRAY_HEAD)
-                elements[name].append(values)
-            lengths.add(size)
-            at += 4 + length
-        if len(lengths) != 1:
-            raise UnevenRowsError("Arrays of a row are not of one length.", "Is an element NULL?")
-        sizes += lengths
-    of_rows = read_columns(HEADER + b"".join(heads) + stream[end:], layout)
-    columns = {name: np.repeat(of_rows[name], sizes) for name in layout}
-    return columns | {name: _values(parts) for name, parts in elements.items()}
-
-
-def _values(elements: Sequence[NDArray[np.void]]) -> NDArray[np.int64]:
-    if not elements:
-        return np.empty(0, np.int64)
-    joined = np.concatenate(elements)
-    if (joined["octets"] != _INT8_BYTES).any():
+    width, end = _record(layout).itemsize, len(stream) - len(TRAILER)
+    octets = np.frombuffer(stream, np.uint8)[len(HEADER) : end]
+    rows, elements = _count(octets, width, len(arrays))
+    heads, sizes = np.empty((max(rows, 0), width), np.uint8), np.empty(max(rows, 0), np.int64)
+    values = np.empty((len(arrays), elements), np.int64)
+    if rows < 0:
+        raise UnevenRowsError("Arrays of a row are not of one length.", "Is an element NULL?")
+    if not _take(octets, heads, sizes, values):
         raise UnevenRowsError("An element is not of 64 bits.", "Is it NULL?")
-    values: NDArray[np.int64] = joined["value"].astype(np.int64)
-    return values
+    of_rows = read_columns(HEADER + heads.tobytes() + stream[end:], layout)
+    columns = {name: np.repeat(of_rows[name], sizes) for name in layout}
+    return columns | dict(zip(arrays, values, strict=True))
+
+
+@compiled
+def _count(octets: Octets, width: int, arrays: int) -> tuple[int, int]:
+    """How many rows there are, and elements of each array in all; -1 rows where they are uneven."""
+    at, rows, elements = 0, 0, 0
+    while at < octets.size:
+        at += width
+        first = -1
+        for _ in range(arrays):
+            if at + 4 > octets.size:
+                return -1, 0
+            length = _number(octets, at, 4)
+            size = max(length - _ARRAY_HEAD, 0) // _ELEMENT_BYTES
+            if length < 0 or first not in (-1, size):
+                return -1, 0
+            first = size
+            at += 4 + length
+        rows += 1
+        elements += first
+    return (rows, elements) if at == octets.size else (-1, 0)
+
+
+@compiled
+def _take(octets: Octets, heads: Octets, sizes: Ints, values: Ints) -> bool:
+    """Fill what was counted; False where an element is not of eight octets."""
+    at, filled = 0, 0
+    for row in range(sizes.size):
+        heads[row] = octets[at : at + heads.shape[1]]
+        at += heads.shape[1]
+        for which in range(values.shape[0]):
+            length = _number(octets, at, 4)
+            sizes[row] = max(length - _ARRAY_HEAD, 0) // _ELEMENT_BYTES
+            for n in range(sizes[row]):
+                element = at + 4 + _ARRAY_HEAD + n * _ELEMENT_BYTES
+                if _number(octets, element, 4) != _INT8_BYTES:
+                    return False
+                values[which, filled + n] = _number(octets, element + 4, _INT8_BYTES)
+            at += 4 + length
+        filled += sizes[row]
+    return True
+
+
+@inlined
+def _number(octets: Octets, at: int, size: int) -> int:
+    """A number with its sign, the highest octet first."""
+    number = np.int64(octets[at]) - ((np.int64(octets[at]) & 0x80) << 1)
+    for n in range(1, size):
+        number = (number << 8) | np.int64(octets[at + n])
+    return int(number)
 
 
 def _empty_column(kind: str, rows: int) -> NDArray[Any]:

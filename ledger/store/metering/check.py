@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from ledger.domain.metering.check.cells import WIDE, sum_wide
+from ledger.domain.metering.check.cells import WIDE, sum_exactly
 from ledger.domain.metering.check.windows import (
     ACTIVITY_COUNTS,
     ACTIVITY_KEYS,
@@ -87,9 +87,9 @@ async def read_activity_sums(connection: Connection, *, batch_seq: int) -> pl.Da
 
 
 def _activity_sums(stream: bytes) -> pl.DataFrame:
-    """Sums of 128 bits, added up here: PostgreSQL takes as long for each key as for a row."""
+    """Sums added up here: PostgreSQL takes as long for each key as for a row."""
     read = pl.DataFrame(read_arrays(stream, ENGINE_CELL, ("usage_key_id", *ACTIVITY_COUNTS)))
-    return sum_wide(read, ACTIVITY_KEYS, ACTIVITY_COUNTS)
+    return sum_exactly([read], ACTIVITY_KEYS, ACTIVITY_COUNTS)
 
 
 async def read_mark_sums(connection: Connection, *, batch_seq: int) -> pl.DataFrame:

@@ -92,10 +92,11 @@ def _mark(
 @inlined
 def _set(octets: Octets, row: int, first: int, final: int) -> None:
     """Set the bits of these seconds, both included."""
-    for octet in range(first >> 3, (final >> 3) + 1):
-        bits = 0xFF
-        if octet == first >> 3:
-            bits &= 0xFF >> (first & 7)
-        if octet == final >> 3:
-            bits &= 0xFF << (7 - (final & 7))
-        octets[row, octet] |= bits & 0xFF
+    begin, end = first >> 3, final >> 3
+    head, tail = 0xFF >> (first & 7), (0xFF << (7 - (final & 7))) & 0xFF
+    if begin == end:
+        octets[row, begin] |= head & tail
+        return
+    octets[row, begin] |= head
+    octets[row, begin + 1 : end] = 0xFF
+    octets[row, end] |= tail

@@ -1,9 +1,9 @@
-"""Adds up rows by three keys at once, in one pass over a table of them.
+"""Adds up rows by two or three keys at once, in one pass over a table of them.
 
-Invariant: a sum is that of its rows in 64 bits; whoever asks knows that none outgrows them.
+Invariant: a sum is that of its rows, in 64 bits where those hold it and its neighbour, else in 128.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -21,37 +21,72 @@ WIDE = pl.Int128
 Table = NDArray[np.int32]
 
 
-def sum_wide(rows: pl.DataFrame, cell: Sequence[str], counts: Sequence[str]) -> pl.DataFrame:
-    """Sums of 128 bits by three keys; in 64, a fraction of the work, where those hold all."""
-    if not _fits(rows, counts):
-        return rows.group_by(cell).agg(pl.col(*counts).cast(WIDE).sum())
-    keys, sums = sum_by_cell(
-        [rows[name].to_numpy() for name in cell], [rows[name].to_numpy() for name in counts]
-    )
-    summed = pl.DataFrame(dict(zip((*cell, *counts), (*keys, *sums), strict=True)))
-    return summed.with_columns(pl.col(*counts).cast(WIDE))
+def sum_exactly(
+    frames: Sequence[pl.DataFrame], cell: Sequence[str], counts: Sequence[str]
+) -> pl.DataFrame:
+    """Sums of 128 bits by two or three keys; of 64, a fraction of the work, where those hold two
+    of them added."""
+    if any(frame.schema[name] == WIDE for frame in frames for name in counts):
+        return _sum_wide(frames, cell, counts)
+    parts = [
+        (_arrays(part, cell), _arrays(part, counts))
+        for frame in frames
+        for part in contiguous(frame)
+    ]
+    rows = sum(frame.height for frame in frames)
+    if max((_largest(values) for _, values in parts), default=0) * rows >= 2**62:
+        return _sum_wide(frames, cell, counts)
+    keys, sums = sum_by_cell(parts, len(cell), len(counts))
+    return pl.DataFrame(dict(zip((*cell, *counts), (*keys, *sums), strict=True)))
 
 
-def _fits(rows: pl.DataFrame, counts: Sequence[str]) -> bool:
-    """Whether no sum of counts of these rows can wrap in 64 bits."""
-    if not rows.height:
-        return True
-    edges = rows.select(pl.min(*counts)).row(0) + rows.select(pl.max(*counts)).row(0)
-    return max(abs(int(edge)) for edge in edges) * rows.height < 2**63
+def contiguous(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """A frame as the pieces that lie in one: a column of them is an array, and not a copy."""
+    at = 0
+    for rows in frame.to_series(0).chunk_lengths():
+        yield frame[at : at + rows]
+        at += rows
 
 
-def sum_by_cell(keys: Sequence[Ints], counts: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """Each distinct triple of keys as a row, and beside it the sums of the counts of its rows."""
-    triple, values = tuple(keys), tuple(counts)
-    table, cells, sums = _empty(_TABLE_MIN, len(values))
-    done, count = _add(triple, values, table, cells, sums, 0, 0)
-    while done < triple[0].size:
-        known, added = cells[:count], sums[:, :count]
-        table, cells, sums = _empty(8 * table.size, len(values))
-        cells[:count], sums[:, :count] = known, added
-        _enter(table, cells, count)
-        done, count = _add(triple, values, table, cells, sums, done, count)
-    return cells[:count].T, sums[:, :count]
+def _sum_wide(
+    frames: Sequence[pl.DataFrame], cell: Sequence[str], counts: Sequence[str]
+) -> pl.DataFrame:
+    wide = [frame.select(*cell, pl.col(*counts).cast(WIDE)) for frame in frames]
+    return pl.concat(wide).group_by(cell).agg(pl.sum(*counts))
+
+
+def _arrays(part: pl.DataFrame, names: Sequence[str]) -> tuple[Ints, ...]:
+    arrays = tuple(part[name].to_numpy().view() for name in names)
+    for column in arrays:
+        # Whether it is a copy or not: for each kind of array a loop is compiled anew.
+        column.flags.writeable = False
+    return arrays
+
+
+def _largest(values: Sequence[Ints]) -> int:
+    """How far the farthest of these is from nothing."""
+    edges = [edge for column in values if column.size for edge in (column.min(), column.max())]
+    return max((abs(int(edge)) for edge in edges), default=0)
+
+
+def sum_by_cell(
+    parts: Iterable[tuple[tuple[Ints, ...], tuple[Ints, ...]]], keyed: int, counted: int
+) -> tuple[Ints, Ints]:
+    """Each distinct pair or triple of keys as columns, and the sums of the counts of its rows, of
+    parts that have as many keys and counts."""
+    table, cells, sums = _empty(_TABLE_MIN, counted)
+    count = 0
+    for keys, counts in parts:
+        # A pair is the triple whose third key is the second.
+        triple = (*keys, keys[-1])[:3]
+        done, count = _add(triple, counts, table, cells, sums, 0, count)
+        while done < triple[0].size:
+            known, added = cells[:count], sums[:, :count]
+            table, cells, sums = _empty(8 * table.size, counted)
+            cells[:count], sums[:, :count] = known, added
+            _enter(table, cells, count)
+            done, count = _add(triple, counts, table, cells, sums, done, count)
+    return cells[:count].T[:keyed], sums[:, :count]
 
 
 def _empty(size: int, counts: int) -> tuple[Table, Ints, Ints]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ledger.domain.arrays import Ints
 from ledger.domain.compiled import compiled
-from ledger.domain.metering.check.cells import WIDE, sum_wide
+from ledger.domain.metering.check.cells import WIDE, sum_exactly
 from ledger.domain.metering.fact import Kind
 from ledger.domain.period import WINDOW_SECONDS
 
@@ -35,7 +35,7 @@ def worked_windows(facts: pl.DataFrame) -> pl.DataFrame:
     cells, work = np.empty((len(_CELL), rows), np.int64), np.zeros((len(WORK), rows), np.int64)
     _spread_fast(tuple(attempts[name].to_numpy() for name in _ATTEMPT), cells, work)
     spread = pl.DataFrame(dict(zip((*_CELL, *WORK), (*cells, *work), strict=True)))
-    return sum_wide(spread, _CELL, WORK)
+    return sum_exactly([spread], _CELL, WORK)
 
 
 def _spread_wide(attempts: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import polars as pl
 
 from ledger.domain.arrays import Ints, Octets
 from ledger.domain.metering.check.busy import OCTETS, mark_busy
-from ledger.domain.metering.check.cells import WIDE, sum_wide
+from ledger.domain.metering.check.cells import WIDE, contiguous, sum_exactly
 from ledger.domain.metering.check.spans import UNKNOWN, find_spans
 from ledger.domain.metering.check.spread import WORK, worked_windows
 from ledger.domain.metering.fact import MARKS
@@ -82,10 +82,12 @@ class FactPart:
     @classmethod
     def of_rows(cls, rows: pl.DataFrame) -> "FactPart":
         """Facts that nobody has looked at: keys, kind, flags, four times and counts of each."""
-        times = [rows[name] for name in ("time", "started_at", "ended_at")]
-        starts, ends, inside = find_spans(*map(_known, times))
+        times = ("time", "started_at", "ended_at")
+        pieces = [find_spans(*(_known(part[name]) for name in times)) for part in contiguous(rows)]
+        starts, ends, inside = map(np.concatenate, zip(*pieces, strict=True))
         spans = Spans(rows["engine_key_id"].to_numpy(), starts, ends)
-        return cls(_grouped(rows), rows[np.flatnonzero(~inside)], spans, _marked(rows))
+        outside = rows.filter(~pl.Series(inside))
+        return cls(_grouped(rows), outside, spans, _marked(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,11 @@ NO_WINDOWS = Windows(
 def add_up(part: FactPart) -> Windows:
     """The windows of some facts."""
     grouped, split = _worked(part.grouped), _worked(_grouped(part.split))
-    elsewhere = split.with_columns(
-        (pl.lit(0, WIDE) - pl.col(name)).alias(name) for name in ACTIVITY_COUNTS
-    )
+    elsewhere = split.with_columns((0 - pl.col(name)).alias(name) for name in ACTIVITY_COUNTS)
     spread = worked_windows(part.split)
     return Windows(
-        _sum([part.grouped], USAGE_KEYS, USAGE_COUNTS),
-        _sum([grouped, elsewhere, spread], ACTIVITY_KEYS, ACTIVITY_COUNTS),
+        sum_exactly([part.grouped], USAGE_KEYS, USAGE_COUNTS),
+        sum_exactly([grouped, elsewhere, spread], ACTIVITY_KEYS, ACTIVITY_COUNTS),
         BusySeconds(*mark_busy(part.spans.engine_key_ids, part.spans.starts, part.spans.ends)),
         part.marks,
     )
@@ -132,10 +132,10 @@ def merge(parts: Sequence[Windows]) -> Windows:
     if len(parts) < 2:
         return parts[0] if parts else NO_WINDOWS
     return Windows(
-        _sum([part.usage for part in parts], USAGE_KEYS, USAGE_COUNTS),
-        _sum([part.activity for part in parts], ACTIVITY_KEYS, ACTIVITY_COUNTS),
+        sum_exactly([part.usage for part in parts], USAGE_KEYS, USAGE_COUNTS),
+        sum_exactly([part.activity for part in parts], ACTIVITY_KEYS, ACTIVITY_COUNTS),
         _merge_busy([part.busy for part in parts]),
-        _sum([part.marks for part in parts], USAGE_KEYS, MARK_COUNTS),
+        sum_exactly([part.marks for part in parts], USAGE_KEYS, MARK_COUNTS),
     )
 
 
@@ -146,9 +146,8 @@ def _known(times: pl.Series) -> Ints:
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums by keys and window of `time`."""
     window = (pl.col("time") // WINDOW_US * WINDOW_US).alias("window_start")
-    return sum_wide(
-        rows.select(*KEYS, window, *USAGE_COUNTS), (*KEYS, "window_start"), USAGE_COUNTS
-    )
+    dated = rows.select(*KEYS, window, *USAGE_COUNTS)
+    return sum_exactly([dated], (*KEYS, "window_start"), USAGE_COUNTS)
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
@@ -165,19 +164,12 @@ def _marked(rows: pl.DataFrame) -> pl.DataFrame:
             for name, flag in MARKS.items()
         ),
     )
-    return _sum([marked], USAGE_KEYS, MARK_COUNTS)
+    return sum_exactly([marked], USAGE_KEYS, MARK_COUNTS)
 
 
 def _worked(grouped: pl.DataFrame) -> pl.DataFrame:
     """What was worked if all of it was worked in the window of `time`."""
     return grouped.with_columns(output=pl.col("visible") + pl.col("reasoning"))
-
-
-def _sum(
-    frames: Sequence[pl.DataFrame], keys: Sequence[str], counts: Sequence[str]
-) -> pl.DataFrame:
-    rows = pl.concat([frame.select(*keys, *counts) for frame in frames])
-    return rows.group_by(keys).agg(pl.sum(*counts))
 
 
 def _merge_busy(parts: Sequence[BusySeconds]) -> BusySeconds:
