@@ -13,10 +13,11 @@ from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.facility import uplift
 from ledger.domain.energy.meter import Span, energy_between, spans
 from ledger.domain.energy.tariff import TariffCut, energy_cost
-from ledger.domain.metering.busy import busy_seconds, mask_of, runs
+from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 from tests.support.allocated import lines_of
+from tests.support.busy import mask_of
 from tests.support.examples import at_depth
 
 T0 = datetime(2024, 10, 27, tzinfo=UTC)

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.metering.busy import mask_of
 from ledger.domain.metering.check.busy import mark_busy
 from ledger.domain.metering.check.windows import NO_WINDOWS as NOTHING
 from ledger.domain.metering.check.windows import BusySeconds, Windows, merge
 from ledger.domain.period import EPOCH, MICROSECOND, WINDOW, WINDOW_SECONDS
+from tests.support.busy import mask_of
 
 Masks = dict[tuple[int, int], int]
 SECOND = 1_000_000

@@ -1,24 +1,12 @@
-"""Turns attempts into the seconds of a window in which work ran: bit n is second n.
+"""The seconds of a window in which work ran: bit n is second n.
 
+An attempt is busy in each second that [start, end) touches, and where it is empty in its own.
 Invariant: masks merge by OR, so batches may come in any order and more than once.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from ledger.domain.period import EPOCH, MICROSECOND, WINDOW_SECONDS
-
-_SECOND_US = 1_000_000
-
-
-def mask_of(start: datetime, end: datetime, window_start: datetime) -> int:
-    """Seconds of the window that [start, end) touches; an empty attempt touches its own second."""
-    base = (window_start - EPOCH) // MICROSECOND
-    first = ((start - EPOCH) // MICROSECOND - base) // _SECOND_US
-    last_us = max((end - EPOCH) // MICROSECOND - 1, (start - EPOCH) // MICROSECOND)
-    last = (last_us - base) // _SECOND_US
-    first, last = max(first, 0), min(last, WINDOW_SECONDS - 1)
-    return ((1 << (last - first + 1)) - 1) << first if first <= last else 0
+from ledger.domain.period import WINDOW_SECONDS
 
 
 def busy_seconds(mask: int) -> int:

@@ -2,7 +2,7 @@
 the seconds in which work ran.
 
 Invariant: what is spread adds up to what came in, for any cut (`apportion.cumulative_split` is the
-rule for one attempt), and masks of the same attempts are the same in any order (`busy.mask_of`).
+rule for one attempt), and masks of the same attempts are the same in any order (`busy`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ledger.domain.apportion import cumulative_split
-from ledger.domain.metering.busy import mask_of
 from ledger.domain.metering.rows import moment
 from ledger.domain.metering.spread import (
     WINDOW_US,
@@ -18,6 +17,7 @@ from ledger.domain.metering.spread import (
     moved,
     usage_windows,
 )
+from tests.support.busy import mask_of
 
 BASE = 1_785_997_800_000_000
 TIMES = st.integers(BASE - 5 * WINDOW_US, BASE + 5 * WINDOW_US) | st.sampled_from(

@@ -1,7 +1,7 @@
 """Turns times of attempts into busy seconds by engine and window; bit n from the left is second n.
 
-Invariant: the seconds are those of `busy.mask_of`, whatever the order, and memory grows with the
-windows that are touched, not with the attempts.
+Invariant: the seconds are those that `metering/busy` says, whatever the order, and memory grows
+with the windows that are touched, not with the attempts.
 """
 
 import numpy as np
