@@ -132,11 +132,13 @@ def next_allocations(
             ]
         ).unique()
         former, lines = stored.only(touched), computed.join(touched, on=key, how="semi")
-    there = lines.select(*key, *LINE_TERMS).unique(key)
+    # Lines of a key mostly lie together: few are left to be told apart.
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in key)
+    there = lines.filter(begins).select(*key, *LINE_TERMS).unique(key)
     bare = former.rows.join(there, on=key, how="anti").with_columns(busy_s=pl.lit(0, pl.Int32))
     terms = pl.concat([there, bare.select(there.columns)])
     # What has no lines has no kinds either.
-    of_kinds = kinds.join(lines, on=key, how="semi")
+    of_kinds = kinds.join(there, on=key, how="semi")
     rows = terms.join(former.rows.select(*key, "revision"), on=key, how="left").join(
         of_kinds, on=key, how="left"
     )
