@@ -23,7 +23,6 @@ BOUNDED = {
     "read_mark_sums": "halves of 32 bits each, as in read_usage_sums",
     "fold_activity": "rows of which 64 bits might not hold a sum stay apart",
     "find_unbooked_bills": AMOUNTS,
-    "find_wrong_periods": AMOUNTS,
     "list_work_hours": "no more is told than 2^63 - 1, which is as implausible as what is beyond",
     "sum_model_cost": AMOUNTS,
     "sum_usage_costs": AMOUNTS,
