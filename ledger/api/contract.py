@@ -27,6 +27,7 @@ from ledger.wire import (
     inputs,
     invoice_answers,
     preview_answers,
+    problem_answers,
     receivable_inputs,
     report_answers,
     waiting_answers,
@@ -90,7 +91,11 @@ _EVENTS: Mapping[str, Any] = {
     ENCODINGS[COLUMNAR]: {"type": "string", "format": "binary", "description": "docs/batches.md"},
 }
 # Models that bodies refer to without being one themselves.
-REFERRED: tuple[type, ...] = (events.UsageEvent, answers.Problem, preview_answers.ChangePreview)
+REFERRED: tuple[type, ...] = (
+    events.UsageEvent,
+    problem_answers.Problem,
+    preview_answers.ChangePreview,
+)
 
 CONTRACTS: Mapping[str, Contract] = {
     "healthz": Contract(answers.State),

@@ -17,10 +17,13 @@ from ledger.domain.errors import (
     MissingInputError,
     NotFoundError,
     OverBudgetError,
+    Shortfall,
     UnavailableError,
 )
+from ledger.domain.money import plain
 from ledger.store.passing import passes_by_itself
 from ledger.wire.errors import EventError, InputError, WireError
+from ledger.wire.rfc3339 import format_rfc3339
 from ledger.wire.secrets import scrub
 
 log = logging.getLogger(__name__)
@@ -158,6 +161,8 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
         body["errors"] = [
             {"pointer": p.field, "found": p.found, "detail": p.action} for p in error.problems
         ]
+    if isinstance(error, OverBudgetError) and error.shortfall is not None:
+        body["budget"] = _shortfall(error.shortfall)
     after = error.retry_after_s if isinstance(error, QuotaError) else RETRY_AFTER_S
     headers = {"Retry-After": str(after)} if status in {429, 503} else {}
     if status == 401:
@@ -168,6 +173,19 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
         media_type=PROBLEM_JSON,
         headers=headers,
     )
+
+
+def _shortfall(lacking: Shortfall) -> dict[str, str | None]:
+    amounts = ("needed", "ceiling", "used", "held", "left")
+    return {
+        "budget_id": lacking.budget_id,
+        "agent_run_id": lacking.agent_run_id,
+        "period_start": format_rfc3339(lacking.period_start),
+        "unit": lacking.unit,
+        "currency": lacking.currency,
+        **{name: plain(getattr(lacking, name)) for name in amounts},
+        "reason": lacking.reason,
+    }
 
 
 def _foreseen(error: Exception) -> Exception:

@@ -14,6 +14,9 @@ Every error says what is wrong, where, and what to do; the API turns it into a p
 the command line into one line on stderr.
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar
 
 
@@ -63,10 +66,38 @@ class ForbiddenError(LedgerError):
     title = "Forbidden"
 
 
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What was needed of a budget of money, tokens or requests, and what there is; `reason` is
+    `refused`, or `runaway` where its own history is the ceiling."""
+
+    budget_id: str
+    agent_run_id: str
+    period_start: datetime
+    unit: str
+    currency: str | None
+    needed: Decimal
+    ceiling: Decimal
+    used: Decimal
+    held: Decimal
+    reason: str
+
+    @property
+    def left(self) -> Decimal:
+        """What might still be held; negative where more was used than there was."""
+        return self.ceiling - self.used - self.held
+
+
 class OverBudgetError(LedgerError):
-    """A budget has no room for it."""
+    """A budget has no room for it; `shortfall` says which, and how much there is."""
 
     title = "Over budget"
+
+    def __init__(
+        self, wrong: str, remedy: str = "", where: str = "", *, shortfall: Shortfall | None = None
+    ) -> None:
+        super().__init__(wrong, remedy, where)
+        self.shortfall = shortfall
 
 
 class UnavailableError(LedgerError):

@@ -467,31 +467,6 @@ class Events(ClosedModel):
     items: list[Item]
 
 
-class FieldProblem(ClosedModel):
-    """What is wrong with one field."""
-
-    pointer: str
-    found: str
-    detail: str
-
-
-class Problem(ClosedModel):
-    """What went wrong (RFC 9457): `pointer` or `errors` name fields, `items` their fates."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    pointer: str | None = None
-    errors: list[FieldProblem] | None = None
-    received: int | None = None
-    batch_seq: int | None = None
-    counts: dict[str, int] | None = None
-    unknown: dict[str, int] | None = None
-    items: list[Item] | None = None
-
-
 class Format(ClosedModel):
     """A format of exports."""
 

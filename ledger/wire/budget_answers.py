@@ -87,6 +87,22 @@ class Hold(ClosedModel):
     left: Number | None
 
 
+class Shortfall(ClosedModel):
+    """What was needed of a budget, and what there is of it."""
+
+    budget_id: str
+    agent_run_id: str
+    period_start: Moment
+    unit: UnitName
+    currency: str | None
+    needed: Number
+    ceiling: Number
+    used: Number
+    held: Number
+    left: Number
+    reason: Literal["refused", "runaway"]
+
+
 class Held(ClosedModel):
     """A reservation that was granted; without holds no budget asks for any."""
 

@@ -467,6 +467,8 @@ BEGIN
           why := CASE WHEN used[w.balance] + held[w.balance] + w.needed <= w.ceiling THEN 'runaway' ELSE 'refused' END;
           detail := jsonb_build_object(
             'budget_id', (w.key).budget_id, 'agent_run_id', (w.key).run_id, 'unit', w.unit, 'why', why,
+            'period_start', (w.key).period_start,
+            'currency', (SELECT o.currency FROM budget o WHERE o.budget_id = (w.key).budget_id LIMIT 1),
             'needed', trim_scale(w.needed)::text, 'used', trim_scale(used[w.balance])::text,
             'held', trim_scale(held[w.balance])::text, 'ceiling', trim_scale(ceiling)::text);
           IF outcome = 'over_budget' THEN

@@ -27,7 +27,13 @@ async def test_it_is_held_refused_released_and_settled(served: Served) -> None:
     assert (held.json()["customer_id"], hold["amount"], hold["left"]) == ("acme", "600", "400")
     refused = served.post("/v1/reservations", asked("r2", 401), role="customer")
     assert (refused.status_code, refused.json()["title"]) == (402, "Over budget")
-    assert "of whose 1000, 0 are used and 600 held" in refused.json()["detail"]
+    assert "needs 401 tokens of budget b, of whose 1000, 0 are used" in refused.json()["detail"]
+    assert refused.json()["budget"] == {
+        **{"budget_id": "b", "agent_run_id": "", "unit": "tokens", "currency": None},
+        "period_start": "2000-01-01T00:00:00.000000Z",
+        **{"needed": "401", "ceiling": "1000", "used": "0", "held": "600", "left": "400"},
+        "reason": "refused",
+    }
     released = served.post("/v1/reservations/r1/release", {}, role="customer")
     assert released.json() == {"reservation_id": "r1", "customer_id": "acme", "state": "released"}
     named = asked("r2", 401, customer_id="acme")

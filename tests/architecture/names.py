@@ -15,7 +15,7 @@ FORBIDDEN_INSIDE = FORBIDDEN | {"one", "found"}
 FORBIDDEN_IN_SQL = FORBIDDEN - {"place"}
 # A refusal says what was found instead, and an id may be that of another place.
 SAID = {
-    "ledger/wire/answers.py": {"found"},
+    "ledger/wire/problem_answers.py": {"found"},
     "ledger/wire/errors.py": {"found", "FOUND_CHARS_MAX"},
     "ledger/domain/metering/fact.py": {"WRONG_PLACE"},
 }

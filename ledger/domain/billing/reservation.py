@@ -17,6 +17,7 @@ from ledger.domain.errors import (
     MissingInputError,
     NotFoundError,
     OverBudgetError,
+    Shortfall,
 )
 from ledger.domain.money import plain
 
@@ -79,19 +80,31 @@ def _hold(period_start: str, amount: str, left: str | None, **values: str) -> Ho
 
 
 def _over_budget(ask: Ask, **said: str) -> OverBudgetError:
-    used, held, needed, ceiling = (
-        plain(Decimal(said[name])) for name in ("used", "held", "needed", "ceiling")
+    lacking = Shortfall(
+        budget_id=said["budget_id"],
+        agent_run_id=said["agent_run_id"],
+        period_start=datetime.fromisoformat(said["period_start"]),
+        unit=said["unit"],
+        currency=said["currency"],
+        needed=Decimal(said["needed"]),
+        ceiling=Decimal(said["ceiling"]),
+        used=Decimal(said["used"]),
+        held=Decimal(said["held"]),
+        reason=said["why"],
     )
-    run = f" of run {said['agent_run_id']}" if said["agent_run_id"] else ""
-    runs_away = said["why"] == "runaway"
+    run = f" of run {lacking.agent_run_id}" if lacking.agent_run_id else ""
+    runs_away = lacking.reason == "runaway"
     usual = ", which is what it may use by its own history" if runs_away else ""
     wait = "end the run" if run else "wait for the next period"
+    unit = lacking.currency or lacking.unit
     end = f"Ask for less, {wait}, or raise the budget."
     return OverBudgetError(
-        f"Reservation {ask.reservation_id} needs {needed} {said['unit']} of budget"
-        f" {said['budget_id']}{run}, of whose {ceiling}{usual}, {used} are used and {held} held.",
+        f"Reservation {ask.reservation_id} needs {plain(lacking.needed)} {unit} of budget"
+        f" {lacking.budget_id}{run}, of whose {plain(lacking.ceiling)}{usual},"
+        f" {plain(lacking.used)} are used and {plain(lacking.held)} held.",
         "Stop it, or raise times_own_mean of the budget." if runs_away else end,
         "input_tokens_max",
+        shortfall=lacking,
     )
 
 
