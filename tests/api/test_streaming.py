@@ -42,7 +42,10 @@ LATE = """INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batc
           SELECT customer_id, usage_key_id, window_start, nextval('batch_seq'), 5, 0, 0, 0, 0, 0
             FROM usage_delta WHERE usage_key_id = 399 LIMIT 1"""
 REMOVE = """SET session_replication_role = replica; DELETE FROM usage_delta WHERE batch_seq > 1"""
-KILL = f"SELECT pg_terminate_backend(pid) FROM ({READING.replace('count(*)', 'pid')}) AS found"
+# Whoever reads, whether it waits for its client just then or takes its next page.
+KILL = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"""
 
 
 @dataclass(frozen=True, slots=True)
