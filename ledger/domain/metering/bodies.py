@@ -7,12 +7,19 @@ from ledger.domain.metering.fact import Kind
 from ledger.domain.metering.judge import form_of, senders
 from ledger.domain.metering.prepare import Prepared
 
+# Few bodies weigh nothing, and are kept: a batch of which a stored correction puts an original
+# aside, since its file is away, fails without its bytes, and is then read again record by record.
+FEW = 4_096
 
-def let_bodies_go(prepared: Prepared, directory: Directory | None) -> None:
-    """Keep the bytes of refused rows, and of those that may be refused by what a directory says.
+
+def let_bodies_go(prepared: Prepared, directory: Directory | None, *, few: int = FEW) -> None:
+    """Keep the bytes of refused rows, and of those that may be refused by what a directory says;
+    all of them where they are `few`.
 
     What decides later is who may write, the form of a source, and whether a correction names one.
     """
+    if len(prepared.items) < few:
+        return
     doubtful = [
         record
         for source, record in senders(prepared)

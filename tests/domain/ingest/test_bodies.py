@@ -56,13 +56,13 @@ def test_what_may_still_be_refused_keeps_its_bytes(case: str) -> None:
     record, known = DOUBTFUL[case]
     prepared = ready(record)
     before = prepared.items[0]
-    let_bodies_go(prepared, known)
+    let_bodies_go(prepared, known, few=0)
     assert prepared.items[0] == before
 
 
 def test_what_cannot_be_refused_any_more_lets_its_bytes_go() -> None:
     prepared = ready(own([usage_event()]))
-    let_bodies_go(prepared, KNOWN)
+    let_bodies_go(prepared, KNOWN, few=0)
     with pytest.raises(IndexError):
         prepared.items[0]
     assert prepared.items.octets.size < 16
@@ -71,7 +71,7 @@ def test_what_cannot_be_refused_any_more_lets_its_bytes_go() -> None:
 def test_a_refused_line_keeps_its_bytes_beside_those_that_let_go() -> None:
     body = own([usage_event()]).body + b"no event\n"
     prepared = ready(Record(body), own([usage_event()]))
-    let_bodies_go(prepared, KNOWN)
+    let_bodies_go(prepared, KNOWN, few=0)
     assert (list(prepared.rejects), prepared.items[1]) == ([1], b"no event")
     assert len(prepared.items) == 3
     assert list(prepared.ids([0, 2]).values()) == ["e0", "e0"]
@@ -86,7 +86,7 @@ def test_a_batch_has_the_same_digest_once_its_bodies_are_gone(form: str) -> None
     prepared = ready(Record(encoded, header, encoding=form))
     before = dict(prepared.batches)
     assert (list(before), list(prepared.rejects)) == ([0], [1])
-    let_bodies_go(prepared, KNOWN)
+    let_bodies_go(prepared, KNOWN, few=0)
     prepared.batches = {}
     digest_batches(prepared)
     assert prepared.batches == before
@@ -96,5 +96,12 @@ def test_an_event_of_a_columnar_batch_can_always_be_written_again() -> None:
     prepared = ready(columns([usage_event(requests=n + 1) for n in range(3)]))
     before = [prepared.items[n] for n in range(3)]
     prepared.items.kept.clear()
-    let_bodies_go(prepared, KNOWN)
+    let_bodies_go(prepared, KNOWN, few=0)
     assert [prepared.items[n] for n in range(3)] == before
+
+
+def test_few_bodies_are_kept_whoever_asks_for_them_later() -> None:
+    prepared = ready(own([usage_event(), usage_event()]))
+    before = [prepared.items[row] for row in range(2)]
+    let_bodies_go(prepared, KNOWN)
+    assert [prepared.items[row] for row in range(2)] == before
