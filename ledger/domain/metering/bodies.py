@@ -7,18 +7,16 @@ from ledger.domain.metering.fact import Kind
 from ledger.domain.metering.judge import form_of, senders
 from ledger.domain.metering.prepare import Prepared
 
-# Few bodies weigh nothing, and are kept: a batch of which a stored correction puts an original
-# aside, since its file is away, fails without its bytes, and is then read again record by record.
-FEW = 4_096
 
-
-def let_bodies_go(prepared: Prepared, directory: Directory | None, *, few: int = FEW) -> None:
+def let_bodies_go(prepared: Prepared, directory: Directory | None) -> None:
     """Keep the bytes of refused rows, and of those that may be refused by what a directory says;
-    all of them where they are `few`.
+    all of them of a record that comes alone.
 
     What decides later is who may write, the form of a source, and whether a correction names one.
+    An original may be put aside as well, where a correction that came before it cannot be read now:
+    that fails for want of its bytes, and what fails together is tried again record by record.
     """
-    if len(prepared.items) < few:
+    if len(prepared.records) == 1:
         return
     doubtful = [
         record

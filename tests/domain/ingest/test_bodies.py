@@ -24,6 +24,11 @@ def ready(*records: Record) -> Prepared:
     return prepare(records, now=NOW, body_bytes_max=10**7)
 
 
+def beside_another(*records: Record) -> Prepared:
+    """The records and one more, as bytes of one alone are all kept."""
+    return ready(*records, own([usage_event()]))
+
+
 def own(events: list[dict[str, Any]]) -> Record:
     named = [e | {"id": f"e{n}", "source": "keyed"} for n, e in enumerate(events)]
     return Record(encode_events(named))
@@ -54,15 +59,15 @@ DOUBTFUL = {
 @pytest.mark.parametrize("case", DOUBTFUL)
 def test_what_may_still_be_refused_keeps_its_bytes(case: str) -> None:
     record, known = DOUBTFUL[case]
-    prepared = ready(record)
+    prepared = beside_another(record)
     before = prepared.items[0]
-    let_bodies_go(prepared, known, few=0)
+    let_bodies_go(prepared, known)
     assert prepared.items[0] == before
 
 
 def test_what_cannot_be_refused_any_more_lets_its_bytes_go() -> None:
-    prepared = ready(own([usage_event()]))
-    let_bodies_go(prepared, KNOWN, few=0)
+    prepared = beside_another(own([usage_event()]))
+    let_bodies_go(prepared, KNOWN)
     with pytest.raises(IndexError):
         prepared.items[0]
     assert prepared.items.octets.size < 16
@@ -71,7 +76,7 @@ def test_what_cannot_be_refused_any_more_lets_its_bytes_go() -> None:
 def test_a_refused_line_keeps_its_bytes_beside_those_that_let_go() -> None:
     body = own([usage_event()]).body + b"no event\n"
     prepared = ready(Record(body), own([usage_event()]))
-    let_bodies_go(prepared, KNOWN, few=0)
+    let_bodies_go(prepared, KNOWN)
     assert (list(prepared.rejects), prepared.items[1]) == ([1], b"no event")
     assert len(prepared.items) == 3
     assert list(prepared.ids([0, 2]).values()) == ["e0", "e0"]
@@ -83,24 +88,24 @@ def test_a_batch_has_the_same_digest_once_its_bodies_are_gone(form: str) -> None
     placed[1] = {"id": "no event"}
     header = BatchHeader("gw", "p", 1, 1, len(placed), form)
     encoded = encode_columnar(placed, header) if form == COLUMNAR else encode_events(placed)
-    prepared = ready(Record(encoded, header, encoding=form))
+    prepared = beside_another(Record(encoded, header, encoding=form))
     before = dict(prepared.batches)
     assert (list(before), list(prepared.rejects)) == ([0], [1])
-    let_bodies_go(prepared, KNOWN, few=0)
+    let_bodies_go(prepared, KNOWN)
     prepared.batches = {}
     digest_batches(prepared)
     assert prepared.batches == before
 
 
 def test_an_event_of_a_columnar_batch_can_always_be_written_again() -> None:
-    prepared = ready(columns([usage_event(requests=n + 1) for n in range(3)]))
+    prepared = beside_another(columns([usage_event(requests=n + 1) for n in range(3)]))
     before = [prepared.items[n] for n in range(3)]
     prepared.items.kept.clear()
-    let_bodies_go(prepared, KNOWN, few=0)
+    let_bodies_go(prepared, KNOWN)
     assert [prepared.items[n] for n in range(3)] == before
 
 
-def test_few_bodies_are_kept_whoever_asks_for_them_later() -> None:
+def test_a_record_alone_keeps_all_its_bytes() -> None:
     prepared = ready(own([usage_event(), usage_event()]))
     before = [prepared.items[row] for row in range(2)]
     let_bodies_go(prepared, KNOWN)
