@@ -117,12 +117,4 @@ async def read_extras(
 
 async def drop_archived_extras(connection: Connection, archived: ArchivedDay) -> None:
     """Drop extras of a day that lie in a file now; RestrictViolationError where rows differ."""
-    await QUERIES["drop_archived_extras"].value(
-        connection,
-        day=archived.day.stored_day,
-        path=str(archived.path),
-        sha256=archived.sha256,
-        rows=archived.day.rows,
-        first_batch_seq=archived.day.first_batch_seq,
-        last_batch_seq=archived.day.last_batch_seq,
-    )
+    await QUERIES["drop_archived_extras"].value(connection, **archived.as_dropped())

@@ -47,14 +47,7 @@ async def drop_archived_readings(connection: Connection, archived: ArchivedDay) 
     """Leave of a day that is in a file what its neighbours need; RestrictViolationError where their
     rows differ."""
     await READINGS["drop_archived_readings"].value(
-        connection,
-        table_name=archived.table,
-        day=archived.day.stored_day,
-        path=str(archived.path),
-        sha256=archived.sha256,
-        rows=archived.day.rows,
-        first_batch_seq=archived.day.first_batch_seq,
-        last_batch_seq=archived.day.last_batch_seq,
+        connection, table_name=archived.table, **archived.as_dropped()
     )
 
 

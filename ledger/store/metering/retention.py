@@ -100,6 +100,17 @@ class ArchivedDay:
     sha256: bytes
     table: str = FACT_TABLE
 
+    def as_dropped(self) -> dict[str, object]:
+        """What a query that drops the day is told, to hold against the rows it drops."""
+        return {
+            "day": self.day.stored_day,
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "rows": self.day.rows,
+            "first_batch_seq": self.day.first_batch_seq,
+            "last_batch_seq": self.day.last_batch_seq,
+        }
+
 
 async def close_days(connection: Connection, *, today: date) -> int:
     """Index and measure every day of facts before `today`; returns how many were new."""
@@ -166,15 +177,7 @@ def _fact_frame(
 
 async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> None:
     """Drop a day that lies in a file now; RestrictViolationError where their rows differ."""
-    await RETENTION["drop_archived_day"].value(
-        connection,
-        day=archived.day.stored_day,
-        path=str(archived.path),
-        sha256=archived.sha256,
-        rows=archived.day.rows,
-        first_batch_seq=archived.day.first_batch_seq,
-        last_batch_seq=archived.day.last_batch_seq,
-    )
+    await RETENTION["drop_archived_day"].value(connection, **archived.as_dropped())
 
 
 async def list_archived(
