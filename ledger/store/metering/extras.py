@@ -14,7 +14,13 @@ import polars as pl
 from ledger.domain.metering.extras import COUNTED
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.fact_columns import EXTRA_SCHEMA, FACT_KEY
-from ledger.store.metering.retention import EXTRA_TABLE, ArchivedDay, DayOfFacts, list_archived
+from ledger.store.metering.retention import (
+    EXTRA_TABLE,
+    ArchivedDay,
+    DayOfFacts,
+    drop_filed,
+    list_archived,
+)
 from ledger.store.queries import Connection, load_queries
 
 QUERIES = load_queries("metering/extras")
@@ -117,4 +123,4 @@ async def read_extras(
 
 async def drop_archived_extras(connection: Connection, archived: ArchivedDay) -> None:
     """Drop extras of a day that lie in a file now; RestrictViolationError where rows differ."""
-    await QUERIES["drop_archived_extras"].value(connection, **archived.as_dropped())
+    await drop_filed(connection, QUERIES["drop_archived_extras"], archived)

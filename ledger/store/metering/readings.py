@@ -13,7 +13,7 @@ import polars as pl
 
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.reading_columns import MOMENTS, SCHEMAS
-from ledger.store.metering.retention import ArchivedDay, DayOfFacts, list_archived
+from ledger.store.metering.retention import ArchivedDay, DayOfFacts, drop_filed, list_archived
 from ledger.store.queries import Connection, Query, Rows, load_queries
 
 READINGS = load_queries("metering/readings")
@@ -46,9 +46,8 @@ async def read_readings(
 async def drop_archived_readings(connection: Connection, archived: ArchivedDay) -> None:
     """Leave of a day that is in a file what its neighbours need; RestrictViolationError where their
     rows differ."""
-    await READINGS["drop_archived_readings"].value(
-        connection, table_name=archived.table, **archived.as_dropped()
-    )
+    query = READINGS["drop_archived_readings"]
+    await drop_filed(connection, query, archived, table_name=archived.table)
 
 
 async def find_allocated_seq(connection: Connection) -> int | None:

@@ -15,7 +15,7 @@ from ledger.store.copying import copy_out
 from ledger.store.metering.archive_location import Location, location_of
 from ledger.store.metering.chunks import HIGHEST, ChunkSearch, fetch_chunk, find_chunks
 from ledger.store.metering.fact_columns import SCHEMA
-from ledger.store.queries import Connection, load_queries
+from ledger.store.queries import Connection, Query, load_queries
 
 RETENTION = load_queries("metering/retention")
 FACT_TABLE, EXTRA_TABLE = "usage_fact", "usage_extra"
@@ -100,17 +100,6 @@ class ArchivedDay:
     sha256: bytes
     table: str = FACT_TABLE
 
-    def as_dropped(self) -> dict[str, object]:
-        """What a query that drops the day is told, to hold against the rows it drops."""
-        return {
-            "day": self.day.stored_day,
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "rows": self.day.rows,
-            "first_batch_seq": self.day.first_batch_seq,
-            "last_batch_seq": self.day.last_batch_seq,
-        }
-
 
 async def close_days(connection: Connection, *, today: date) -> int:
     """Index and measure every day of facts before `today`; returns how many were new."""
@@ -177,7 +166,23 @@ def _fact_frame(
 
 async def drop_archived_day(connection: Connection, archived: ArchivedDay) -> None:
     """Drop a day that lies in a file now; RestrictViolationError where their rows differ."""
-    await RETENTION["drop_archived_day"].value(connection, **archived.as_dropped())
+    await drop_filed(connection, RETENTION["drop_archived_day"], archived)
+
+
+async def drop_filed(
+    connection: Connection, query: Query, archived: ArchivedDay, **given: object
+) -> None:
+    """Drop what lies in a file now by a query that holds it against the rows it drops."""
+    await query.value(
+        connection,
+        **given,
+        day=archived.day.stored_day,
+        path=str(archived.path),
+        sha256=archived.sha256,
+        rows=archived.day.rows,
+        first_batch_seq=archived.day.first_batch_seq,
+        last_batch_seq=archived.day.last_batch_seq,
+    )
 
 
 async def list_archived(
