@@ -75,6 +75,8 @@ CREATE TABLE cost_allocation (
   cache_read_cost     amount,
   cache_write_cost    amount,
   output_cost         amount,
+  steps               bigint CHECK (steps >= 0),
+  stepped_output      bigint CHECK (stepped_output >= 0),
   PRIMARY KEY (scope, window_start, line, revision),
   CHECK ((digest IS NOT NULL) = (line = 'usage' AND lines > 0)),
   CHECK (line <> 'usage' OR uncached_mj::numeric + cache_read_mj + cache_write_mj + output_mj
@@ -85,6 +87,7 @@ CREATE TABLE cost_allocation (
 COMMENT ON TABLE cost_allocation IS 'What scopes cost by window and kind of line, however many lines; ask cost_lines_at() for these one by one.';
 COMMENT ON COLUMN cost_allocation.device_cost IS 'Electricity of the device; host and site uplift are in overhead_cost.';
 COMMENT ON COLUMN cost_allocation.output IS 'Tokens that were worked on in the window: what tokens of each kind took adds up to what all usage took.';
+COMMENT ON COLUMN cost_allocation.steps IS 'Of engines that all counted them, with stepped_output, the tokens of answers that they counted meanwhile; both 0 where any did not.';
 COMMENT ON COLUMN cost_allocation.digest IS 'SHA-256 of all lines of usage, in the order of their keys.';
 CREATE INDEX ON cost_allocation (entity_id, window_start);
 CREATE INDEX ON cost_allocation USING brin (batch_seq) WITH (pages_per_range = 16);

@@ -59,8 +59,10 @@ def kinds(lines: Lines) -> pl.DataFrame:
         if key:
             before = usage.get(window, (0, 0))
             usage[window] = (before[0] + mj, before[1] + cost)
+    # Nobody counted any.
+    steps = (0, 0)
     rows = [
-        ("deployment:chat", WINDOWS[window], "usage", 0, 0, 0, 0, 0, 0, 0, mj, 0, 0, 0, cost)
+        ("deployment:chat", WINDOWS[window], "usage", *[0] * 7, mj, 0, 0, 0, cost, *steps)
         for window, (mj, cost) in usage.items()
     ]
     return pl.DataFrame(rows, KINDS, orient="row")

@@ -76,6 +76,24 @@ def test_no_batch_and_no_prompt_of_a_known_model_is_implausible(
         work, device_mj=round(joules * 1_000), uncached=1_000 * prompt, cache_read=1_000 * cached
     )
     assert find_implausible([work]) == []
+    # Nor where engines counted their steps, of all that was written or of nearly all.
+    for counted in (output, output * 4 // 5):
+        stepped = replace(work, steps=-(-counted // batch), stepped_output=counted)
+        assert find_implausible([stepped]) == []
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law[0])
+def test_with_a_known_batch_less_is_possible(
+    law: tuple[str, int, float, float],
+) -> None:
+    model, gpus, token, step = law
+    # What answers of 64 take, ten times; alone they might.
+    work = hour(model, gpus, 10 * (token + step / 64))
+    by_64 = replace(work, steps=100_000 // 64, stepped_output=100_000)
+    assert [each.reason for each in find_implausible([by_64])] == [MORE]
+    # Engines that counted half of it say little of the rest, nor do more steps than tokens.
+    for steps, counted in ((500, 50_000), (200_000, 100_000), (0, 0)):
+        assert find_implausible([replace(work, steps=steps, stepped_output=counted)]) == []
 
 
 def test_hours_are_put_together_and_few_tokens_say_nothing() -> None:

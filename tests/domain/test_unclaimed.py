@@ -1,5 +1,6 @@
 """What engines counted beyond all requests is found, and never more than that."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from ledger.domain.cost.allocation import allocate_window
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.stepped import Stepped, stepped_between, stepped_together
 from ledger.domain.cost.taken import UNCLAIMED, USAGE, as_lines
 from ledger.domain.cost.unclaimed import (
     OF_NO_REQUEST,
     SERVED,
     Growth,
-    growth_in,
+    deltas_in,
+    growth_of,
     with_unclaimed,
 )
 from ledger.domain.cost.weights import Weights
@@ -177,19 +180,27 @@ def sample(second: int, value: int, **said: object) -> CounterSample:
     return CounterSample("e", scraped_at=moment, value=Decimal(value), **plain | said)  # type: ignore[arg-type]
 
 
+def grown_in(samples: Iterable[CounterSample]) -> list[Growth]:
+    return growth_of(deltas_in(WINDOW, samples))
+
+
+def stepped_in(samples: Iterable[CounterSample]) -> Stepped | None:
+    return stepped_between(deltas_in(WINDOW, samples))
+
+
 def test_only_what_was_scraped_in_the_window_and_is_certain_is_growth() -> None:
     steady = [sample(second, 100 + second) for second in (-15, 0, 60, 900, 960)]
-    assert growth_in(WINDOW, steady) == [grown(0, 60, 0, 60), grown(60, 900, 0, 840)]
-    assert growth_in(WINDOW, [sample(0, 500), sample(60, 7)]) == []
-    assert growth_in(WINDOW, [sample(0, 5), sample(60, 9, inexact=True)]) == []
-    assert growth_in(WINDOW, [sample(0, 5), sample(60, 10**30)]) == []
+    assert grown_in(steady) == [grown(0, 60, 0, 60), grown(60, 900, 0, 840)]
+    assert grown_in([sample(0, 500), sample(60, 7)]) == []
+    assert grown_in([sample(0, 5), sample(60, 9, inexact=True)]) == []
+    assert grown_in([sample(0, 5), sample(60, 10**30)]) == []
     apart = [
         sample(second, value + second, metric=f"prompt_tokens_{name}")
         for name, value in (("cached", 10), ("computed", 20))
         for second in (0, 60)
     ]
-    assert growth_in(WINDOW, apart) == [grown(0, 60, 120, 0)]
-    assert growth_in(WINDOW, apart[:2]) == []
+    assert grown_in(apart) == [grown(0, 60, 120, 0)]
+    assert grown_in(apart[:2]) == []
 
 
 def test_engines_that_share_a_request_are_asked_for_their_own_half_of_it() -> None:
@@ -199,4 +210,17 @@ def test_engines_that_share_a_request_are_asked_for_their_own_half_of_it() -> No
         for metric, value in (("prompt_tokens", asked), ("generation_tokens", written))
         for second in (0, 60)
     ]
-    assert growth_in(WINDOW, halves) == [grown(0, 60, 23 * 60, 13 * 60)]
+    assert grown_in(halves) == [grown(0, 60, 23 * 60, 13 * 60)]
+
+
+def test_steps_are_told_beside_the_tokens_that_they_wrote_or_not_at_all() -> None:
+    wrote = [sample(second, 8 * second) for second in (0, 60, 900)]
+    steps = [sample(second, second, metric="steps") for second in (-60, 0, 60, 900, 960)]
+    assert stepped_in(steps + wrote) == (900, 7_200)
+    assert stepped_in(wrote) is None
+    assert stepped_in([*steps, sample(0, 5), sample(60, 1)]) is None
+    assert stepped_in([*wrote, sample(0, 9, metric="steps"), sample(60, 1, metric="steps")]) is None
+    counted = {"a": Stepped(900, 7_200), "b": Stepped(100, 800)}
+    assert stepped_together(["a", "b"], counted) == (1_000, 8_000)
+    assert stepped_together(["a", "c"], counted) == (0, 0)
+    assert stepped_together([], counted) == (0, 0)

@@ -1,6 +1,6 @@
 """A factory of one owned GPU, and counters to feed it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ QUARTER = timedelta(minutes=15)
 GPU = "GPU-a"
 
 
-async def one_gpu(books: Books, *, hours: int = 1) -> None:
+async def one_gpu(books: Books, *, hours: int = 1, instances: Sequence[str] = ()) -> None:
     """An owned GPU with a tariff of 100 EUR per MWh, PUE 1.2 and 50 W of host."""
     end = START + timedelta(hours=hours)
     await books.entity()
@@ -22,7 +22,7 @@ async def one_gpu(books: Books, *, hours: int = 1) -> None:
     await books.pue(START, end, pue="1.2", host_mw_per_gpu=50_000)
     await books.tariff([(START, end, "100")])
     await books.owned(START, end)
-    await books.deployment(START, end, gpus=[GPU])
+    await books.deployment(START, end, gpus=[GPU], instances=instances)
 
 
 def at(second: int) -> datetime:

@@ -1,8 +1,9 @@
 """What tokens of a model can take, by its size: beyond that a meter, a unit or a count is wrong.
 
 Measured by ML.ENERGY (leaderboard 0cd52da, 2026-02-16, vLLM on H100 and B200): the least that a
-token of an answer ever took, and by the law J = token + step ÷ batch what it takes alone. Work is
-implausible below half of the least, and above three times what it would take in batches of one.
+token of an answer ever took, and by the law J = token + step ÷ batch what it takes at most. Work is
+implausible below half of the least, and above three times what it would take in batches as large as
+its engines say, or of one.
 """
 
 import re
@@ -18,6 +19,8 @@ MORE, LESS = "more_than_known", "less_than_known"
 OUTPUT_LEAST = 1_000
 _MICROJOULES = 1_000
 _BELOW, _ABOVE = 2, 3
+# Engines that counted three quarters of what was written say how large batches were.
+_COUNTED, _COUNTED_OF = 3, 4
 # A token read from a cache takes at most a tenth of one that is worked on.
 _CACHED = 10
 _BILLIONS = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)b(?![a-z0-9])")
@@ -50,7 +53,8 @@ ANY = KnownWork(Decimal(0), KNOWN[0].least_uj, *KNOWN[-1][2:])
 
 @dataclass(frozen=True, slots=True)
 class WorkHour:
-    """What requests of a deployment took of its boards in an hour, in mJ, and their tokens."""
+    """What requests of a deployment took of its boards in an hour, in mJ, and their tokens; steps
+    of its engines, and the tokens of answers that these counted in them."""
 
     deployment_id: str
     model: str
@@ -61,6 +65,17 @@ class WorkHour:
     cache_read: int
     cache_write: int
     output: int
+    steps: int = 0
+    stepped_output: int = 0
+
+    @property
+    def steps_most(self) -> int:
+        """Steps that its answers can have taken: one a token, or by the batches of its engines
+        where these counted nearly all of it."""
+        counted = self.stepped_output * _COUNTED_OF
+        if not counted or counted < self.output * _COUNTED:
+            return self.output
+        return min(-(-self.output * self.steps // self.stepped_output), self.output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +107,10 @@ def bounds_mj(work: WorkHour) -> tuple[int, int]:
     known = known_of(work.model)
     prompts = (work.uncached + work.cache_write) * known.token_uj
     cached = work.cache_read * known.token_uj // _CACHED
-    alone = work.output * (known.token_uj + known.step_uj) + prompts + cached
+    answers = work.output * known.token_uj + work.steps_most * known.step_uj
     spread = max(work.gpu_count, known.gpus)
     low = work.output * known.least_uj // (_BELOW * _MICROJOULES)
-    return low, _ABOVE * alone * spread // (known.gpus * _MICROJOULES)
+    return low, _ABOVE * (answers + prompts + cached) * spread // (known.gpus * _MICROJOULES)
 
 
 def find_implausible(hours: Iterable[WorkHour]) -> list[ImplausibleWork]:

@@ -8,6 +8,7 @@ import polars as pl
 
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
+from ledger.domain.cost.stepped import Stepped
 from ledger.domain.cost.unclaimed import Growth, with_unclaimed
 from ledger.domain.energy.gpu_spans import BoardSpans
 
@@ -15,14 +16,15 @@ from ledger.domain.energy.gpu_spans import BoardSpans
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
     """What happened in one window: attempts that ran, by engine key and entity, where those keys
-    are, every GPU's energy, what engines counted, by instance, and the GPUs whose counters cover
-    CPU and memory beside them too."""
+    are, every GPU's energy, what engines counted, by instance, the GPUs whose counters cover CPU
+    and memory beside them too, and the steps of engines that counted them."""
 
     attempts: pl.DataFrame
     keys: Mapping[int, EngineKey]
     gpus: Mapping[str, BoardSpans]
     counted: Mapping[str, Sequence[Growth]] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
+    stepped: Mapping[str, Stepped] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

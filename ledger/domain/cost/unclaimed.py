@@ -21,6 +21,7 @@ from ledger.domain.metering.reconcile import (
     COMPUTED,
     INPUT,
     OUTPUT,
+    STEPS,
     Counted,
     is_worked_on,
 )
@@ -30,7 +31,7 @@ from ledger.domain.period import Period
 
 # Whose part is what no request claims; ids of usage keys are positive.
 OF_NO_REQUEST = -1
-COUNTED = (INPUT, OUTPUT, CACHED, COMPUTED)
+COUNTED = (INPUT, OUTPUT, CACHED, COMPUTED, STEPS)
 # Growth that is certain: what else is told may be of another process.
 _CERTAIN = frozenset(("", "new_run", "start_moved"))
 # No engine works on more between two scrapes: what says so counts something else.
@@ -51,17 +52,22 @@ class Growth:
     output: int
 
 
-def growth_in(window: Period, samples: Iterable[CounterSample]) -> list[Growth]:
-    """What engines counted between scrapes of one window, where that is certain.
+def deltas_in(window: Period, samples: Iterable[CounterSample]) -> list[CounterDelta]:
+    """What counters grew by between scrapes of one window.
 
     Only what was scraped in the window counts, so that a window allocated alone, or among others,
     comes to the same.
     """
     scraped = [each for each in samples if window.start <= each.scraped_at <= window.end]
+    deltas = counter_deltas(scraped)
+    return [each for each in deltas if window.start <= each.since < each.until]
+
+
+def growth_of(deltas: Iterable[CounterDelta]) -> list[Growth]:
+    """Tokens that engines counted, where that is certain."""
     counted: dict[tuple[str, int, int], Counted] = defaultdict(Counted)
-    for delta in counter_deltas(scraped):
-        inside = window.start <= delta.since < delta.until
-        if inside and _is_certain(delta) and is_worked_on(delta):
+    for delta in deltas:
+        if is_certain(delta) and is_worked_on(delta):
             counted[_stretch(delta)].add(delta)
     grown = [
         Growth(*stretch, each.side(INPUT) or 0, each.side(OUTPUT) or 0)
@@ -70,7 +76,8 @@ def growth_in(window: Period, samples: Iterable[CounterSample]) -> list[Growth]:
     return [growth for growth in grown if growth.input or growth.output]
 
 
-def _is_certain(delta: CounterDelta) -> bool:
+def is_certain(delta: CounterDelta) -> bool:
+    """Whether a counter grew by this, and no other's."""
     return delta.flag in _CERTAIN and not delta.inexact and delta.delta <= _TOKENS_MOST
 
 

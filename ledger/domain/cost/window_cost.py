@@ -21,12 +21,14 @@ from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.gpu_shares import find_gpu_shares
+from ledger.domain.cost.kinds import KindSums
 from ledger.domain.cost.served import WindowFacts, served_engines
 from ledger.domain.cost.share import Share
 from ledger.domain.cost.shared_use import GpuUser, use_of_gpu, used_together
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
+from ledger.domain.cost.stepped import stepped_together
 from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
@@ -95,7 +97,10 @@ def cost_window(
             continue
         engines = list(of_scope)
         parts = [engine.allocate(engine.weigh(engine.served)) for engine in engines]
-        _book(costs, scope, together(parts))
+        named = [name for engine in engines for name in engine.deployment.engine_instances]
+        stepped = KindSums(stepped=stepped_together(named, facts.stepped))
+        allocated = together(parts)
+        _book(costs, scope, replace(allocated, kinds=allocated.kinds + stepped))
         for engine in engines:
             _meter(costs, window, facts, engine.deployment.gpu_uuids, estimated=scopes is not None)
     if scopes is not None:

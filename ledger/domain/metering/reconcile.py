@@ -16,6 +16,7 @@ from ledger.domain.period import hour_start
 INPUT, OUTPUT = "prompt_tokens", "generation_tokens"
 CACHED, COMPUTED = "prompt_tokens_cached", "prompt_tokens_computed"
 FINISHED, MIGRATIONS = "requests_finished", "migrations"
+STEPS = "steps"
 # What requests that ended had of them; the rest was of requests that run on, or that ended nowhere.
 OF_FINISHED = {INPUT: "prompt_tokens_finished", OUTPUT: "generation_tokens_finished"}
 METRICS = (INPUT, OUTPUT, CACHED, COMPUTED, FINISHED, MIGRATIONS, *OF_FINISHED.values())

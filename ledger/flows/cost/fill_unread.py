@@ -18,11 +18,11 @@ from ledger.domain.cost.unread import (
     with_estimates,
 )
 from ledger.domain.metering.engine_counter import counter_deltas
+from ledger.domain.metering.reconcile import STEPS
 from ledger.domain.period import WINDOW, Period, window_of, windows
 from ledger.flows.cost.read_facts import read_facts
 from ledger.flows.stage import StageContext
 from ledger.store.cost import cost
-from ledger.store.cost.slots import STEPS
 from ledger.store.cost.weight_checks import find_fitted_sets
 from ledger.store.energy import meter
 from ledger.store.queries import Connection

@@ -3,17 +3,19 @@ tokens that engines did."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ledger.domain.cost.factory import Factory
 from ledger.domain.cost.served import WindowFacts
-from ledger.domain.cost.unclaimed import COUNTED, Growth, growth_in
+from ledger.domain.cost.stepped import stepped_between
+from ledger.domain.cost.unclaimed import COUNTED, deltas_in, growth_of
 from ledger.domain.energy.calibration import Calibration
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading, runs_on
 from ledger.domain.energy.even_course import ReadingColumns, even_boards
 from ledger.domain.energy.gpu_spans import BoardSpans, even_spans, spans_by_window
 from ledger.domain.energy.module_scope import module_boards
+from ledger.domain.metering.engine_counter import CounterDelta
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, window_of
 from ledger.store.cost.work import read_work
@@ -44,8 +46,13 @@ async def read_facts(
             work.attempts_in(window),
             work.keys,
             metered[window],
-            counted.get(window, {}),
+            {name: grown for name, deltas in counted[window] if (grown := growth_of(deltas))},
             modules[window],
+            {
+                name: stepped
+                for name, deltas in counted[window]
+                if (stepped := stepped_between(deltas)) is not None
+            },
         )
         for window in windows
     }
@@ -53,8 +60,8 @@ async def read_facts(
 
 async def _read_counted(
     connection: Connection, windows: Sequence[datetime], factory: Factory, batch_seq: int
-) -> dict[datetime, dict[str, list[Growth]]]:
-    """What each engine of the entity's deployments counted in each window."""
+) -> Mapping[datetime, Sequence[tuple[str, list[CounterDelta]]]]:
+    """What the counters of each engine of the entity's deployments grew by in each window."""
     own = [d for d in factory.deployments if d.entity_id == factory.entity.entity_id]
     samples = await meter.list_counters(
         connection,
@@ -62,14 +69,14 @@ async def _read_counted(
         metrics=COUNTED,
         **_reaching(windows, timedelta(0), batch_seq),
     )
-    counted: dict[datetime, dict[str, list[Growth]]] = defaultdict(dict)
+    counted: dict[datetime, list[tuple[str, list[CounterDelta]]]] = defaultdict(list)
     for name, of_engine in samples.items():
         moments = [sample.scraped_at for sample in of_engine]
         for window in windows:
             first, last = bisect_left(moments, window), bisect_right(moments, window + WINDOW)
-            grown = growth_in(window_of(window), of_engine[first:last])
-            if grown:
-                counted[window][name] = grown
+            deltas = deltas_in(window_of(window), of_engine[first:last])
+            if deltas:
+                counted[window].append((name, deltas))
     return counted
 
 

@@ -19,6 +19,7 @@ from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.jackknife import Interval
 from ledger.domain.cost.phase_time import weigh_phases
 from ledger.domain.errors import InvalidInputError
+from ledger.domain.metering.reconcile import STEPS
 from ledger.domain.period import WINDOW, Period, window_start, windows
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.report import (
@@ -32,7 +33,7 @@ from ledger.reports.report import (
     names_of,
 )
 from ledger.store.cost.factory import load_factory
-from ledger.store.cost.slots import PHASE_SECONDS, STEPS, read_slots
+from ledger.store.cost.slots import PHASE_SECONDS, read_slots
 from ledger.store.cost.work import Work, read_work
 from ledger.store.queries import Connection
 from ledger.store.within import Within

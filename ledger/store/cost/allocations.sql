@@ -5,7 +5,7 @@
 SELECT c.scope, c.window_start, c.line, c.revision, c.currency::text AS currency, c.weight_version, c.weight_uncached,
        c.weight_cache_read, c.weight_cache_write, c.weight_output, c.gpu_terms, c.busy_s, c.uncached, c.cache_read,
        c.cache_write, c.output, c.uncached_mj, c.cache_read_mj, c.cache_write_mj, c.output_mj, c.uncached_cost,
-       c.cache_read_cost, c.cache_write_cost, c.output_cost, l.*
+       c.cache_read_cost, c.cache_write_cost, c.output_cost, c.steps, c.stepped_output, l.*
   FROM allocations_at(as_it_stands()) c
  CROSS JOIN LATERAL (
    SELECT coalesce(s.usage_key_id, refuse_without_lines(c.entity_id, c.scope, c.window_start)) AS usage_key_id,

@@ -26,13 +26,15 @@ SELECT d.deployment_id, d.model, coalesce(a.name, '') AS hardware,
 
 -- name: list_work_hours
 -- What requests of an entity's deployments took of boards in each hour of [since, until) as known at a cut-off, and their
--- tokens, where they wrote enough of them. Index: cost_allocation (entity_id, window_start).
+-- tokens and steps, where they wrote enough of them. Index: cost_allocation (entity_id, window_start).
 SELECT d.deployment_id, d.model, max(d.gpu_count) AS gpu_count, date_trunc('hour', l.window_start) AS hour_start,
        least(sum(l.device_metered_mj::numeric + l.device_estimated_mj), 9223372036854775807)::bigint AS device_mj,
        least(coalesce(sum(l.uncached), 0), 9223372036854775807)::bigint AS uncached,
        least(coalesce(sum(l.cache_read), 0), 9223372036854775807)::bigint AS cache_read,
        least(coalesce(sum(l.cache_write), 0), 9223372036854775807)::bigint AS cache_write,
-       least(coalesce(sum(l.output), 0), 9223372036854775807)::bigint AS output
+       least(coalesce(sum(l.output), 0), 9223372036854775807)::bigint AS output,
+       least(coalesce(sum(l.steps), 0), 9223372036854775807)::bigint AS steps,
+       least(coalesce(sum(l.stepped_output), 0), 9223372036854775807)::bigint AS stepped_output
   FROM allocations_at(:batch_seq) l
   JOIN deployment d ON 'deployment:' || d.deployment_id = l.scope AND d.valid @> l.window_start
                    AND d.recorded @> :batch_seq::bigint

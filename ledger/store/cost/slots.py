@@ -24,14 +24,14 @@ from ledger.domain.energy.calibration import calibrated
 from ledger.domain.energy.counter_course import NEAR
 from ledger.domain.energy.meter import energy_between, spans
 from ledger.domain.metering.engine_counter import CounterDelta, counter_deltas
-from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, Counted, is_worked_on
+from ledger.domain.metering.reconcile import INPUT, METRICS, OUTPUT, STEPS, Counted, is_worked_on
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, Period
 from ledger.store.cost.work import Work
 from ledger.store.energy import meter
 from ledger.store.queries import Connection
 
-STEPS, PHASE_SECONDS = "steps", "busy_seconds"
+PHASE_SECONDS = "busy_seconds"
 _WORK = ("uncached", "cache_read", "output", "context", "covered_us")
 # The same, and steps of those who wrote and of those who read.
 _NOTHING = (0,) * (len(_WORK) + 2)
