@@ -18,6 +18,7 @@ PUBLIC = frozenset({"public"})
 ADMIN = frozenset({"admin"})
 HOUSE = frozenset({"admin", "finance"})
 SENDERS = frozenset({"admin", "ingest"})
+EVERYBODY = frozenset({"admin", "finance", "ingest", "customer"})
 READERS = frozenset({"admin", "finance", "customer"})
 RESERVERS = frozenset({"admin", "ingest", "customer"})
 REQUEST_ID_MAX = 128

@@ -101,6 +101,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "healthz": Contract(answers.State),
     "readyz": Contract(answers.Ready),
     "show_metrics": Contract(media=("text/plain",)),
+    "me": Contract(answers.Caller),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
     **{name: each for kind in RESOURCES for name, each in _of_resource(kind).items()},
     "end": Contract(answers.Entered, body=inputs.EndAsk, more=(404,)),

@@ -150,13 +150,18 @@ def _change(resource: Resource, what: Change) -> HTTPRouteHandler:
         f"/v1/{resource.path}/{{key:str}}",
         **_entered(what.model),
         operation_id=f"change_{_name(resource)}",
+        previews=True,
     )
-    async def change(request: ApiRequest, key: FromPath[str]) -> Response[bytes]:
+    async def change(
+        request: ApiRequest, key: FromPath[str], preview: FromQuery[bool] = False
+    ) -> Response[bytes]:
         new = await _read_of(request, what.model, resource.key, key)
 
         async def work(connection: Connection, author: Author) -> dict[str, Any]:
             return {"id": await what.change(connection, new, author)}
 
+        if preview:
+            return await preview_write(request, work, concerns=new.model_dump())
         return await write(request, work, concerns=new.model_dump(), status=200)
 
     return change

@@ -191,8 +191,11 @@ def _responses(method: str, handler: HTTPRouteHandler, contract: Contract) -> Sc
         content[JSON] = {"schema": _answer_schema(contract, contract.answer)}
     responses: Schema = {str(handler.status_code): {"description": "As asked.", "content": content}}
     if handler.opt.get("previews"):
-        shown = {"schema": {"$ref": REF + ChangePreview.__name__}}
-        responses["200"] = {"description": "With preview.", "content": {JSON: shown}}
+        shown: Schema = {"$ref": REF + ChangePreview.__name__}
+        if handler.status_code == 200:
+            shown = {"anyOf": [content[JSON]["schema"], shown]}
+        about = "With preview." if handler.status_code != 200 else "As asked, or with preview."
+        responses["200"] = {"description": about, "content": {JSON: {"schema": shown}}}
     for status in _statuses(method, handler, contract):
         responses[str(status)] = {
             "description": TITLES[status],

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from inspect import Parameter, Signature
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -15,8 +15,8 @@ from ledger.api.apart import REPORTS as AT_REPORTS
 from ledger.api.headers import disposition
 from ledger.api.parameters import moment_of
 from ledger.api.session import asking, working
-from ledger.domain.errors import InvalidInputError
-from ledger.domain.period import WINDOW
+from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.domain.period import WINDOW, month_of
 from ledger.flows.stages import STAGES
 from ledger.reports.cost import evidence
 from ledger.reports.items_csv import items_csv
@@ -25,8 +25,11 @@ from ledger.reports.report import Asked, PeriodReport
 from ledger.reports.table import REPORTS
 from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
+from ledger.store.parties import find_entity
+from ledger.store.queries import Connection
 
 KEYWORD = Parameter.KEYWORD_ONLY
+MaybeText: TypeAlias = FromQuery[str | None]
 R = TypeVar("R")
 
 
@@ -40,25 +43,48 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
     return start, end
 
 
+def _ends(since: str | None, until: str | None) -> tuple[datetime, datetime] | None:
+    """The period that was asked for, or None where none was."""
+    if since is None and until is None:
+        return None
+    if since is None or until is None:
+        missing = "since" if since is None else "until"
+        raise InvalidInputError(
+            "One end of the period is missing.",
+            "Send since and until, or neither for the present month.",
+            missing,
+        )
+    return period_of(since, until)
+
+
+async def _present_month(connection: Connection, entity_id: str) -> tuple[datetime, datetime]:
+    """The month of now in the entity's zone, as the command line takes it."""
+    entity = await find_entity(connection, entity_id)
+    if entity is None:
+        raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
+    month = month_of(clock.now(), entity.zone)
+    return month.start, month.end
+
+
 def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
     """What answers for a report: its parameters are those of every period, and its options."""
 
     async def handler(
         request: Request[Any, Any, Any],
         entity: str,
-        since: str,
-        until: str,
+        since: str | None = None,
+        until: str | None = None,
         csv: bool = False,
         **options: str,
     ) -> Response[bytes]:
-        period = period_of(since, until)
+        period = _ends(since, until)
         bound = caller_of(request).entity_id is not None
         asked = Asked({**report.defaults, **options}, alone=bound)
         async with working(request) as connection:
             rows = await report.at_once(
                 connection,
                 entity_id=entity,
-                period=period,
+                period=period or await _present_month(connection, entity),
                 asked=asked,
                 purpose=f"{report.name} over the API",
             )
@@ -68,9 +94,13 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
             return Response(items_csv(said).encode(), media_type="text/csv", headers=headers)
         return answer(said)
 
-    required = ("entity", "since", "until")
-    parameters = [Parameter("request", KEYWORD, annotation=Request[Any, Any, Any])]
-    parameters += [Parameter(name, KEYWORD, annotation=FromQuery[str]) for name in required]
+    parameters = [
+        Parameter("request", KEYWORD, annotation=Request[Any, Any, Any]),
+        Parameter("entity", KEYWORD, annotation=FromQuery[str]),
+    ]
+    parameters += [
+        Parameter(name, KEYWORD, default=None, annotation=MaybeText) for name in ("since", "until")
+    ]
     parameters += [
         Parameter(option.name, KEYWORD, default=option.default, annotation=FromQuery[str])
         for option in report.options

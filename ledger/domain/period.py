@@ -168,6 +168,11 @@ def whole_billing_period(moment: datetime, *, anchor_day: int, zone_name: str) -
     )
 
 
+def month_of(moment: datetime, zone_name: str) -> Period:
+    """The calendar month that holds `moment` in the zone."""
+    return whole_billing_period(moment, anchor_day=1, zone_name=zone_name)
+
+
 def billing_period(
     moment: datetime, *, anchor_day: int, zone_name: str, clip: Period | None = None
 ) -> Period:

@@ -397,6 +397,18 @@ class Key(ClosedModel):
     revoked_at: Moment | None
 
 
+class Caller(ClosedModel):
+    """Whose key asked: its role, and what it is bound to."""
+
+    key_id: str
+    role: Literal["admin", "finance", "ingest", "customer"]
+    entity_id: str | None
+    customer_id: str | None
+    sources: list[str]
+    customers: list[str]
+    tier: str | None
+
+
 class NewKey(ClosedModel):
     """A key that was made; its text is shown this once."""
 

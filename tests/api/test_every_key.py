@@ -75,6 +75,7 @@ OPERATIONS = {
     "GET /healthz": Line(None),
     "GET /readyz": Line(None),
     "GET /metrics": Line(HOUSE),
+    "GET /v1/me": Line(ALL, "rows"),
     "POST /v1/events": Line(SENDERS, "names"),
     **resource("entities", READERS),
     "PATCH /v1/entities/{}": Line(HOUSE, "names"),

@@ -59,6 +59,20 @@ async def test_what_is_refused_is_refused_alike_and_a_reason_is_asked_for(
     assert served.post(f"{PRICES}?preview=maybe", DEARER).status_code == 422
 
 
+async def test_changed_details_say_what_they_move_and_stay_as_they_are(
+    served: Served, worker: Connection
+) -> None:
+    await used(worker)
+    path, body = "/v1/customers/acme", {"name": "Acme Two", "valid_from": "2023-11-01"}
+    shown = served.get(path).json()
+    said = served.call("PATCH", f"{path}?preview=true", json=body)
+    assert said.status_code == 200, said.text
+    assert ChangePreview.model_validate(said.json()).accounts == []
+    assert served.get(path).json() == shown
+    served.call("PATCH", path, json=body)
+    assert served.get(path).json() != shown
+
+
 async def test_a_key_that_is_bound_to_an_entity_previews_of_its_own_alone(
     served: Served, worker: Connection
 ) -> None:

@@ -71,6 +71,44 @@ def test_a_whole_price_table_and_prices_of_a_tariff_show_it_too(
     assert command.json(*power, *how)["entered"] == 1
 
 
+def test_rates_factors_and_changed_details_enter_nothing_either(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    in_books(command, used)
+    in_books(command, powered)
+    rates, factors = tmp_path / "fx.csv", tmp_path / "grid.csv"
+    rates.write_text("base,quote,day,rate,source\nEUR,USD,2023-11-16,1.08,ECB\n")
+    factors.write_text("hour,g\n2023-11-16 18:00,300\n")
+    change = ("change", "customer", "acme", "--from", "2023-11-01", "--set", "name=Acme Two")
+    grid = ("import", "grid", factors, "--facility", "site", "--source", "x")
+    how = (
+        "--kind",
+        "carbon_location",
+        "--factor-column",
+        "g",
+        "--time-column",
+        "hour",
+        "--zone",
+        "UTC",
+        "--resolution",
+        60,
+    )
+    for ask, path in (
+        (("import", "fx", rates), "fx-rates"),
+        ((*grid, *how), "grid-factors"),
+        (change, "customers"),
+    ):
+        listed = command.items("list", path)
+        assert command.json(*ask, "--preview")["accounts"] == []
+        assert command(*ask, "--preview").stdout.endswith("Nothing was entered.\n")
+        assert command.items("list", path) == listed
+        command.json(*ask)
+        assert command.items("list", path) != listed
+    assert command.refusal(*change[:2], "nobody", *change[3:], "--preview") == command.refusal(
+        *change[:2], "nobody", *change[3:]
+    )
+
+
 def test_a_refused_import_is_refused_with_its_line(command: CommandLine, tmp_path: Path) -> None:
     in_books(command, used)
     path = tmp_path / "prices.csv"

@@ -169,7 +169,7 @@ async def test_a_late_answer_for_the_last_entity_is_not_drawn(
 
 
 @pytest.mark.parametrize(
-    ("key", "said"), [("tlk_wrong", "unknown or revoked"), ("ingest", "may not do this")]
+    ("key", "said"), [("tlk_wrong", "unknown or revoked"), ("ingest", "reads nothing")]
 )
 async def test_any_refused_key_says_so(browser: Browser, shown: Shown, key: str, said: str) -> None:
     async with opened(browser, shown, shown.keys.get(key, key)) as page:

@@ -88,6 +88,8 @@ def show(database: Database, kind: Resource, key: str, *, as_json: bool) -> None
 @click.option("--to", "valid_to", help="The first day on which it no longer holds.")
 @click.option("--set", "fields", multiple=True, required=True, help="FIELD=VALUE; may be empty.")
 @click.option("--reason", help="Kept with the change.")
+@preview_option
+@json_option
 @database_options
 def change(
     database: Database,
@@ -98,6 +100,8 @@ def change(
     valid_to: str | None,
     fields: Sequence[str],
     reason: str | None,
+    preview: bool,
+    as_json: bool,
 ) -> None:
     """Change details of an entity or a customer."""
     what = BY_WORD[kind].change
@@ -107,7 +111,13 @@ def change(
     cells = {**said, what.model.key: key, "valid_from": valid_from, "valid_to": valid_to or ""}
     new = read_input(what.model, typed_texts(what.model, cells) | nothing)
     author = author_of(reason, "changed on the command line")
+    if preview:
+        print_preview(database, lambda c, who: what.change(c, new, who), author, as_json=as_json)
+        return
     database.run(lambda connection: what.change(connection, new, author))
+    if as_json:
+        print_json({"id": key})
+        return
     click.echo(f"{kind} {key} is changed from {valid_from} on.")
 
 

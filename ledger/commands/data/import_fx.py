@@ -6,11 +6,14 @@ from pathlib import Path
 import click
 
 from ledger.commands.data.imports import pairs, read_models, report, select_rows
+from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.rows import InputRow, check_columns
 from ledger.commands.data.show import json_option
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
+from ledger.domain.author import Author
 from ledger.flows.reference.enter import enter_fx_rates
+from ledger.store.queries import Connection
 from ledger.wire.inputs import FxRate, NewFxRates, read_input
 
 # What publishers write where a currency was not quoted that day, in small letters.
@@ -21,6 +24,7 @@ NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
 @row_options
 @click.option("--quotes", help="Columns named by their currency hold its rate, like USD,JPY,GBP.")
 @click.option("--replace", is_flag=True, help="Supersede other rates of the same days.")
+@preview_option
 @json_option
 @database_options
 def fx(
@@ -33,6 +37,7 @@ def fx(
     where: Sequence[str],
     delimiter: str,
     replace: bool,
+    preview: bool,
     reason: str | None,
     as_json: bool,
 ) -> None:
@@ -54,10 +59,17 @@ def fx(
     models = read_models(file, quoted, FxRate, mapped=columns, fixed=pairs(fixed, "--set"))
     author = author_of(reason, f"import of {file.name}")
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
-    written = 0
-    if rates:
+
+    async def enter(connection: Connection, author: Author) -> int:
+        if not rates:
+            return 0
         new = read_input(NewFxRates, {"rates": rates})
-        written = database.run(lambda c: enter_fx_rates(c, new, author, replace=replace))
+        return await enter_fx_rates(connection, new, author, replace=replace)
+
+    if preview:
+        print_preview(database, enter, author, as_json=as_json)
+        return
+    written = database.run(lambda connection: enter(connection, author))
     skipped = len(rows) - len(quoted)
     entered = {"FX rate": written}
     report("fx", rows=read, entered=entered, as_json=as_json, skipped=skipped)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ledger.domain.errors import InvalidInputError, MissingInputError, NotFoundError
-from ledger.domain.period import Period, describe_days, midnight, month_start, zone
+from ledger.domain.period import Period, describe_days, midnight, month_of, month_start, zone
 from ledger.store.parties import find_entity, list_entities
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error
@@ -62,8 +62,7 @@ async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) 
     if asked.month is not None and (asked.since or asked.until):
         raise InvalidInputError("A month and a period were given.", "Give one of them.", "month")
     if asked.since is None and asked.until is None:
-        month = asked.month or now.astimezone(zone(zone_name)).strftime("%Y-%m")
-        since, until = _month(month, zone_name)
+        since, until = _month(asked.month, now, zone_name)
     else:
         if asked.since is None or asked.until is None:
             raise InvalidInputError("One end of the period is missing.", "Give --from and --to.")
@@ -97,7 +96,10 @@ async def find_asked_entity(connection: Connection, asked: str | None) -> tuple[
     return every[0].entity_id, every[0].zone
 
 
-def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
+def _month(text: str | None, now: datetime, zone_name: str) -> tuple[datetime, datetime]:
+    if text is None:
+        present = month_of(now, zone_name)
+        return present.start, present.end
     try:
         first = date.fromisoformat(f"{text}-01")
     except ValueError:

@@ -1,0 +1,40 @@
+"""Reports that are asked for no period are of the present month, as on the command line."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+from ledger import clock
+from ledger.domain.period import window_start
+from ledger.store.queries import Connection
+from tests.api.served import Served
+from tests.cli.command_line import CommandLine
+from tests.support.books import Books, Buyer, Tokens
+from tests.support.database import Database
+
+
+def without_cut_off(said: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in said.items() if name != "cut_off_id"}
+
+
+async def test_no_period_is_the_present_month_in_both(
+    served: Served, worker: Connection, database: Database
+) -> None:
+    recent = window_start(clock.now() - timedelta(seconds=1))
+    await Books(worker).usage(recent, Tokens(uncached=5), buyer=Buyer(agent_id="bot"))
+    named = {"customer": "acme", "agent": "bot"}
+    for report, options in (("agents", {}), ("agent", named), ("balances", {})):
+        over_http = served.get(f"/v1/{report}", params={"entity": "factory", **options})
+        assert over_http.status_code == 200, over_http.text
+        flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+        asked = ("report", report, "--entity", "factory", *flags, "--json")
+        result = await asyncio.to_thread(CommandLine(database), *asked)
+        assert without_cut_off(over_http.json()) == without_cut_off(json.loads(result.stdout))
+
+
+async def test_one_end_and_an_entity_that_is_none_are_refused(served: Served) -> None:
+    half = served.get("/v1/agents", params={"entity": "factory", "since": "2023-11-01T00:00:00Z"})
+    assert half.status_code == 422
+    assert "neither for the present month" in half.text
+    assert served.get("/v1/agents", params={"entity": "none"}).status_code == 404
