@@ -89,9 +89,10 @@ RECEIPTS = """
 SELECT split_part(position, '/', 2)::int, split_part(position, '/', 3)::int, sum(received)::int
   FROM receipt WHERE transport = 'kafka' GROUP BY 1, 2, batch_seq
 """
-CHUNKS = """
-SELECT facts FROM usage_chunk WHERE facts IS NOT NULL UNION ALL SELECT facts FROM merged_chunk
-"""
+CHUNKS = {
+    "SELECT facts FROM usage_chunk WHERE facts IS NOT NULL": pl.read_ipc,
+    "SELECT facts FROM merged_chunk": pl.read_parquet,
+}
 
 
 def _firsts(
@@ -127,8 +128,9 @@ async def stored_facts(
     """Facts of rows, chunks and files, read by what they are and by nothing of ours."""
     rows = await connection.fetch(f"SELECT {', '.join(columns)} FROM usage_fact")
     yield pl.DataFrame([tuple(row) for row in rows], list(columns), orient="row")
-    for row in await connection.fetch(CHUNKS):
-        yield pl.read_parquet(BytesIO(row["facts"]), columns=list(columns))
+    for query, read in CHUNKS.items():
+        for row in await connection.fetch(query):
+            yield read(BytesIO(row["facts"]), columns=list(columns))
     for part in await list_archived(connection):
         yield scan_archived(part).select(columns).collect()
 

@@ -93,7 +93,7 @@ def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
     for n, (record, (whole, items)) in enumerate(zip(bare, pieced, strict=True)):
         own = _lines(octets, words, whole) if items is None else items
         if isinstance(own, ColumnarBatch):
-            batches[n], own = own, _span([(0, 0)] * own.count)
+            batches[n], own = own, _no_bytes(own.count)
         wrong = own if isinstance(own, Reject) else _wrong_count(record, own)
         if wrong is not None:
             rejects[first] = _placed(wrong, record)
@@ -101,7 +101,7 @@ def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
             own = _span([whole])
         assert not isinstance(own, Reject)
         sizes[n] = own[0].size
-        spans.append(own if own[0].size else _span([(0, 0)]))
+        spans.append(own if own[0].size else _no_bytes(1))
         first += spans[-1][0].size
     rows = np.maximum(sizes, 1)
     return Items(
@@ -174,6 +174,11 @@ def highest(data: memoryview, width: int) -> int:
 def _span(spans: Sequence[tuple[int, int]]) -> Spans:
     edges = np.array(spans, np.int64).reshape(-1, 2)
     return edges[:, 0], edges[:, 1]
+
+
+def _no_bytes(items: int) -> Spans:
+    """The spans of items that are not bytes."""
+    return np.zeros(items, np.int64), np.zeros(items, np.int64)
 
 
 def _lines(octets: Octets, words: Words, whole: tuple[int, int]) -> Spans:

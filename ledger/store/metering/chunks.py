@@ -71,7 +71,7 @@ class EncodedChunk:
     @classmethod
     def of(cls, facts: pl.DataFrame, *, stored_day: date) -> "EncodedChunk":
         """Encode a frame that has every column, and `customer_id`; at least one fact."""
-        said = parquet_of(facts, COLUMNS)
+        said = _arrow_of(facts)
         ordinal, time = pl.col("ordinal"), pl.col("time")
         bounds = facts.select(
             first_ordinal=ordinal.min(),
@@ -146,7 +146,8 @@ class ChunkOctets:
         outside = {"stored_day": self.stored_day, "batch_seq": self.batch_seq}
         outside = {name: said for name, said in outside.items() if said is not None}
         inside = [name for name in names if name not in outside]
-        facts = _read(BytesIO(self.facts), inside, wanted)
+        read = _read_arrow if self.part is None else _read_parquet
+        facts = read(BytesIO(self.facts), inside, wanted)
         said = [
             pl.lit(outside[name], SCHEMA[name]).alias(name) for name in names if name in outside
         ]
@@ -251,15 +252,30 @@ async def count_chunk_facts(connection: Connection) -> int:
     return int(await CHUNKS["count_chunk_facts"].value(connection))
 
 
-def parquet_of(facts: pl.DataFrame, columns: pl.Schema) -> bytes:
-    """Some columns of facts as a chunk has them: Parquet, with statistics of each."""
+def _arrow_of(facts: pl.DataFrame) -> bytes:
+    """Facts as a batch's own chunk has them until it is merged: Arrow, which is written in a third
+    of the time, and whose texts take as little as in Parquet in its oldest form."""
     octets = BytesIO()
-    frame = pl.DataFrame(facts.select(*columns), schema_overrides=columns)
+    frame = pl.DataFrame(facts.select(*COLUMNS), schema_overrides=COLUMNS)
+    frame.write_ipc(octets, compression="zstd", compat_level=pl.CompatLevel.oldest())
+    return octets.getvalue()
+
+
+def parquet_of(facts: pl.DataFrame) -> bytes:
+    """Facts as a merged chunk has them: Parquet, with statistics of each column."""
+    octets = BytesIO()
+    frame = pl.DataFrame(facts.select(*MERGED_COLUMNS), schema_overrides=MERGED_COLUMNS)
     frame.write_parquet(octets, compression="zstd", compression_level=LEVEL, statistics=True)
     return octets.getvalue()
 
 
-def _read(octets: BytesIO, columns: list[str], wanted: pl.Expr | None) -> pl.DataFrame:
+def _read_arrow(octets: BytesIO, columns: list[str], wanted: pl.Expr | None) -> pl.DataFrame:
+    if wanted is None:
+        return pl.read_ipc(octets, columns=columns)
+    return pl.scan_ipc(octets).filter(wanted).select(columns).collect()
+
+
+def _read_parquet(octets: BytesIO, columns: list[str], wanted: pl.Expr | None) -> pl.DataFrame:
     # To plan what reads all of it takes half as long again as to read it.
     if wanted is None:
         # By this thread alone: where many are read, others read the next ones meanwhile.

@@ -11,7 +11,6 @@ import polars as pl
 from ledger.domain.errors import ConflictError
 from ledger.domain.metering.fact import Kind
 from ledger.store.metering.chunks import (
-    MERGED_COLUMNS,
     ChunkOctets,
     ChunkSearch,
     fetch_chunk,
@@ -78,7 +77,7 @@ class MergedChunk:
         ConflictError where they do not read back as they were written.
         """
         octets = pl.col("end_user").str.replace_all("-", "").str.decode("hex")
-        said = parquet_of(facts.with_columns(octets), MERGED_COLUMNS)
+        said = parquet_of(facts.with_columns(octets))
         digest = sha256(said).digest()
         if not ChunkOctets(stored_day, 0, None, digest, said).read().equals(facts.select(*SCHEMA)):
             raise ConflictError(
