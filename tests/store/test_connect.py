@@ -1,4 +1,5 @@
-"""Connections of ours, alone or from a pool, hand a COPY over at once on their own machine."""
+"""Connections of ours, alone or from a pool, hand a COPY over at once on their own machine, and
+ask nothing twice that is the same in every database."""
 
 import os
 import socket
@@ -68,3 +69,26 @@ def test_the_process_of_a_session_stands_back_as_far_as_its_user(
     asked = [sys.executable, "-c", NICE, str(back), database.worker_url]
     told = subprocess.run(asked, check=True, capture_output=True, text=True)
     assert told.stdout.split() == [str(own + back)] * 4
+
+
+async def told(database: Database, query: str, *values: object) -> tuple[Any, list[str]]:
+    """What a new session is answered, and all that it sends for it."""
+    connection, sent = await connect(database.worker_url), list[str]()
+    connection.add_query_logger(lambda one: sent.append(one.query))
+    try:
+        return await connection.fetchval(query, *values), sent
+    finally:
+        await connection.close()
+
+
+async def test_what_an_array_is_is_asked_once_a_process(database: Database) -> None:
+    query, rows = "SELECT $1::int8[]", [1, None, 2**62]
+    await told(database, query, [])
+    assert await told(database, query, rows) == (rows, [query])
+
+
+async def test_what_a_database_made_itself_is_asked_by_each_session(database: Database) -> None:
+    """Two databases may give one number to two types."""
+    for _ in range(2):
+        found, sent = await told(database, "SELECT ARRAY['USD'::currency]")
+        assert (found, len(sent) > 1) == (["USD"], True)
