@@ -1,14 +1,15 @@
-"""Lays out what events say, a record of bytes an event, of which their digests are made.
+"""Lays out what events say, as columns of words of which their digests are made.
 
-A record is made of words of eight bytes, low byte first: which fields the event has, digests of its
-names and of its other texts (two words each; only attempts have names), then its numbers.
-Invariant: equal content has equal records, whatever bytes, encoding or transport it came by, and a
-record tells where it ends. A field that is not there, or says what its absence says, leaves no
+Words are eight bytes, low byte first: which fields the event has, digests of its names and of its
+other texts (two words each; only attempts have names), then its numbers. An event's record has its
+words one after the other, a batch those of each column.
+Invariant: equal content has equal words, whatever bytes, encoding or transport it came by, and they
+tell where they end. A field that is not there, or says what its absence says, leaves no
 trace, so that one added later changes no record. An end user's id is left out: it could be guessed
 from a digest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,13 +18,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ledger.domain.arrays import WORD, Bools, Ints, Octets
+from ledger.domain.arrays import WORD, Bools, Ints
 from ledger.domain.frames import are_known, filled, numbered, only, rows_at
 from ledger.domain.metering.names import DIGEST
 from ledger.domain.metering.numbering import combined, first_rows
-from ledger.domain.metering.texts import DigestWords, digest_octets, digest_texts, is_constant
+from ledger.domain.metering.texts import digest_octets, digest_texts, is_constant
 
 COUNTERS = "counters"
+# What stands before the words of a column in a batch: one for all, or one each.
+_SHARED, _EACH = memoryview(b"1"), memoryview(b"n")
 # A field's bit is its place: what is new goes behind the last, and nothing is taken out.
 NUMBERS: Mapping[str, Sequence[str]] = {
     "usage": (
@@ -75,24 +78,37 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The records of events of one kind, one after the other; `ends` is where each ends."""
+    """What events of one kind say, column by column: which rows have a word, None for all, and the
+    words."""
 
     kind: str
     rows: Ints
-    octets: Octets
-    ends: Ints
+    columns: Sequence[tuple[Bools | None, NDArray[np.uint64]]]
 
-    def of_rows(self, first: int, until: int) -> tuple[Ints, memoryview]:
-        """The rows from `first` to before `until`, and their records."""
+    def of_rows(self, first: int, until: int) -> tuple[Ints, Iterator[memoryview]]:
+        """The rows from `first` to before `until`, and the words of each column: those that some
+        have, and one where all say the same."""
         since, to = np.searchsorted(self.rows, (first, until)).tolist()
-        begin = int(self.ends[since - 1]) if since else 0
-        end = int(self.ends[to - 1]) if to else 0
-        return self.rows[since:to], self.octets.data[begin:end]
+        return self.rows[since:to], self._said(slice(since, to))
 
-    def each(self) -> Iterable[memoryview]:
-        """The records one by one."""
-        octets, begin = self.octets.data, 0
-        for end in self.ends.tolist():
+    def _said(self, some: slice) -> Iterator[memoryview]:
+        for known, words in self.columns:
+            said = words[some] if known is None else words[some][known[some]]
+            if said.size:
+                is_shared = bool((said == said[0]).all())
+                yield _SHARED if is_shared else _EACH
+                yield said[:1].data if is_shared else said.data
+
+    def each(self) -> Iterator[memoryview]:
+        """The record of each event."""
+        laid = np.empty((self.rows.size, len(self.columns)), "<u8")
+        there = np.ones(laid.shape, np.bool_)
+        for index, (known, words) in enumerate(self.columns):
+            laid[:, index] = words
+            if known is not None:
+                there[:, index] = known
+        octets, begin = laid[there].view(np.uint8).data, 0
+        for end in (np.cumsum(there.sum(axis=1)) * WORD).tolist():
             yield octets[begin:end]
             begin = end
 
@@ -102,7 +118,7 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     marks = np.zeros(frame.height, np.uint64)
     if kind == COUNTERS:
         texts = [counters_text(row).encode() for row in frame.iter_rows(named=True)]
-        return _laid_out(kind, frame, marks, [digest_octets(texts)], [])
+        return _of(frame, kind, marks, [*digest_octets(texts).T], [])
     numbers: list[tuple[Bools | None, Ints]] = []
     for bit, name in enumerate(NUMBERS[kind]):
         number = _number(frame[name], ABSENT.get(name))
@@ -112,10 +128,8 @@ def contents(kind: str, frame: pl.DataFrame) -> Contents:
     for name, bit in CHOICES[kind].items():
         if frame[name].null_count() < frame.height:
             marks |= _choice(frame[name]) << np.uint64(bit)
-    digests = [_texts(kind, frame)]
-    if DIGEST[0] in frame.columns:
-        digests.insert(0, np.column_stack([frame[name].to_numpy() for name in DIGEST]))
-    return _laid_out(kind, frame, marks, digests, numbers)
+    names = [frame[name].to_numpy() for name in DIGEST if name in frame.columns]
+    return _of(frame, kind, marks, [*names, *_texts(kind, frame)], numbers)
 
 
 def _number(series: pl.Series, absent: int | None) -> tuple[Bools | None, Ints] | None:
@@ -134,39 +148,27 @@ def _choice(series: pl.Series) -> NDArray[np.uint64]:
     return filled(series, 0).astype(np.uint64)
 
 
-def _laid_out(
-    kind: str,
+def _of(
     frame: pl.DataFrame,
+    kind: str,
     marks: NDArray[np.uint64],
-    digests: Sequence[DigestWords],
+    digests: Sequence[NDArray[np.uint64]],
     numbers: Sequence[tuple[Bools | None, Ints]],
 ) -> Contents:
-    head = 1 + 2 * len(digests)
-    laid = np.empty((frame.height, head + len(numbers)), "<u8")
-    laid[:, 0] = marks
-    for index, digest in enumerate(digests):
-        laid[:, 1 + 2 * index : 3 + 2 * index] = digest
-    for index, (_, values) in enumerate(numbers, head):
-        laid[:, index] = values.view(np.uint64)
-    sizes = np.full(frame.height, laid.shape[1])
-    words = laid.reshape(-1)
-    if any(known is not None and not known.all() for known, _ in numbers):
-        there = np.ones(laid.shape, np.bool_)
-        for index, (known, _) in enumerate(numbers, head):
-            if known is not None:
-                there[:, index] = known
-        sizes, words = there.sum(axis=1), laid[there]
-    return Contents(kind, frame["row"].to_numpy(), words.view(np.uint8), np.cumsum(sizes) * WORD)
+    columns = [*((None, words) for words in (marks, *digests)), *numbers]
+    said = [(known, np.ascontiguousarray(words).view("<u8")) for known, words in columns]
+    return Contents(kind, frame["row"].to_numpy(), said)
 
 
-def _texts(kind: str, frame: pl.DataFrame) -> DigestWords:
-    """The digest of each row's texts beside names; rows with the same texts are found first."""
+def _texts(kind: str, frame: pl.DataFrame) -> list[NDArray[np.uint64]]:
+    """Both words of the digest of each row's texts beside names; rows with the same texts are found
+    first."""
     known = [name for name in TEXTS[kind] if frame[name].null_count() < frame.height]
     varied = [name for name in known if not is_constant(frame[name])]
     columns = [numbered(only(frame, varied))] if varied else []
     codes, count = combined(columns, frame.height)
     distinct = rows_at(frame, known, first_rows(codes, count)) if known else pl.DataFrame()
-    return digest_texts(kind, distinct, TEXTS[kind], count)[codes]
+    return [words[codes] for words in digest_texts(kind, distinct, TEXTS[kind], count).T]
 
 
 def counters_text(scrape: dict[str, Any]) -> str:

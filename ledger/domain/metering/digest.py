@@ -16,7 +16,7 @@ from ledger.wire.columnar import event_at, read_columns
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import WireError
 
-EVENT, BATCH = b"event2", b"batch3"
+EVENT, BATCH = b"event2", b"batch4"
 # The first byte of a digest says how it was made; the other fifteen are BLAKE2b's. Whoever changes
 # what a digest is of counts this up: a digest of another version says nothing about content.
 VERSION = 1
@@ -78,11 +78,14 @@ def _batch_digest(items: Items, record: int, kinds: Sequence[Contents], unread: 
     until = first + int(items.sizes[record])
     hasher = blake2b(b"%d;" % (until - first), digest_size=HASH_BYTES, person=BATCH)
     for events in kinds:
-        rows, records = events.of_rows(first, until)
+        rows, columns = events.of_rows(first, until)
         if rows.size:
             hasher.update(f"{events.kind};{rows.size};".encode())
-            hasher.update((rows - first).astype("<i4").data)
-            hasher.update(records)
+            # The rows of all are known by how many they are.
+            if rows.size < until - first:
+                hasher.update((rows - first).astype("<i4").data)
+            for words in columns:
+                hasher.update(words)
     for row in unread[slice(*np.searchsorted(unread, (first, until)))].tolist():
         raw = plain_item(items[row])
         hasher.update(b"item;%d;%d;" % (row - first, len(raw)))

@@ -59,10 +59,10 @@ def test_every_part_of_the_content_counts() -> None:
 
 def test_what_says_the_same_as_its_absence_leaves_no_trace() -> None:
     usual, *others = [
-        contents("usage", prepared(usage_event(**said)).decoded["usage"])
+        next(contents("usage", prepared(usage_event(**said)).decoded["usage"]).each())
         for said in ({"requests": 1}, {"requests": 2}, {"started_at": None})
     ]
-    assert [one.octets.size - usual.octets.size for one in others] == [WORD, -WORD]
+    assert [one.nbytes - usual.nbytes for one in others] == [WORD, -WORD]
 
 
 def test_a_value_counts_for_its_own_field_only() -> None:
@@ -108,6 +108,25 @@ def test_a_batch_is_its_events_in_order() -> None:
 def test_what_stands_in_which_row_is_part_of_a_batch() -> None:
     with_it, without = usage_event(), usage_event(project_id=None)
     assert batch_of(with_it, without) != batch_of(without, with_it)
+
+
+def test_a_value_that_all_rows_say_counts_for_each_of_them() -> None:
+    one, two = usage_event(revision=1), usage_event(queue_ms=1)
+    batches = [(one,), (one, one), (one, two), (two, one), (two, two), (two, two, two)]
+    assert len({batch_of(*events) for events in batches}) == len(batches)
+
+
+def test_a_batch_says_what_it_says_whatever_stands_beside_it() -> None:
+    header = BatchHeader("gw", "p", 1, 1, 2)
+    alone = [usage_event(id=f"1.1.{n}", source="gw", queue_ms=None) for n in range(2)]
+    beside = [usage_event(id=f"{n}", source="other", queue_ms=n) for n in range(3)]
+    bodies = ["\n".join(map(json.dumps, events)).encode() for events in (alone, beside)]
+    records = [Record(bodies[0], header), Record(bodies[1])]
+    (only,), (first, *_) = (
+        list(prepare(some, now=NOW, body_bytes_max=10**7).batches.values())
+        for some in (records[:1], records)
+    )
+    assert only == first
 
 
 def test_a_batch_of_many_lines_has_the_digest_of_the_strict_decoder() -> None:
