@@ -26,6 +26,7 @@ from ledger.wire import (
     evidence_answers,
     inputs,
     invoice_answers,
+    key_answers,
     preview_answers,
     problem_answers,
     receivable_inputs,
@@ -65,7 +66,8 @@ def _of_resource(resource: Resource) -> dict[str, Contract]:
     if resource.parent is None:
         contracts[f"show_{name}"] = Contract(resource.row, shown=True)
     if resource.model is not None:
-        entered = answers.Added if resource.counted else answers.Entered
+        added = answers.Added if resource.holes is None else answers.AddedToSeries
+        entered = added if resource.counted else answers.Entered
         key = resource.key if resource.parent else None
         contracts[f"enter_{name}"] = Contract(entered, body=resource.model, without=key)
     if resource.change is not None:
@@ -101,7 +103,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "healthz": Contract(answers.State),
     "readyz": Contract(answers.Ready),
     "show_metrics": Contract(media=("text/plain",)),
-    "me": Contract(answers.Caller),
+    "me": Contract(key_answers.Caller),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
     **{name: each for kind in RESOURCES for name, each in _of_resource(kind).items()},
     "end": Contract(answers.Entered, body=inputs.EndAsk, more=(404,)),
@@ -126,8 +128,8 @@ CONTRACTS: Mapping[str, Contract] = {
     "make_webhook_secret": Contract(webhook_answers.WebhookSecret),
     "switch_webhook": Contract(webhook_answers.SwitchedWebhook, body=webhook_inputs.WebhookSwitch),
     "replay_notice": Contract(webhook_answers.Replayed),
-    "create_key": Contract(answers.NewKey, body=inputs.NewApiKey),
-    "revoke_key": Contract(answers.RevokedKey),
+    "create_key": Contract(key_answers.NewKey, body=inputs.NewApiKey),
+    "revoke_key": Contract(key_answers.RevokedKey),
     **{name: each for report in REPORTS for name, each in _of_report(report).items()},
     "cost_evidence": Contract(evidence_answers.CostEvidence),
     "coming": Contract(invoice_answers.Draft, listed=True),

@@ -194,7 +194,12 @@ class _Entering:
 
     async def _write(self, connection: Connection, author: Author) -> dict[str, Any]:
         written, key = await self._enter(connection, author), self.resource.key
-        return {"added": written} if self.resource.counted else {"id": getattr(self.new, key)}
+        if not self.resource.counted:
+            return {"id": getattr(self.new, key)}
+        if self.resource.holes is None:
+            return {"added": written}
+        holes = await self.resource.holes(connection, self.new)
+        return {"added": written, "holes": [hole._asdict() for hole in holes]}
 
 
 async def _page(

@@ -382,47 +382,6 @@ class ExchangeRate(ClosedModel):
     source: str
 
 
-class Key(ClosedModel):
-    """An API key without its secret."""
-
-    key_id: str
-    role: Literal["admin", "finance", "ingest", "customer"]
-    name: str
-    entity_id: str | None
-    customer_id: str | None
-    sources: list[str]
-    customers: list[str]
-    tier: str | None
-    created_at: Moment
-    revoked_at: Moment | None
-
-
-class Caller(ClosedModel):
-    """Whose key asked: its role, and what it is bound to."""
-
-    key_id: str
-    role: Literal["admin", "finance", "ingest", "customer"]
-    entity_id: str | None
-    customer_id: str | None
-    sources: list[str]
-    customers: list[str]
-    tier: str | None
-
-
-class NewKey(ClosedModel):
-    """A key that was made; its text is shown this once."""
-
-    key_id: str
-    key: str
-
-
-class RevokedKey(ClosedModel):
-    """A key that opens nothing any more."""
-
-    key_id: str
-    revoked: bool
-
-
 class Entered(ClosedModel):
     """What was entered or changed, by its id."""
 
@@ -433,6 +392,20 @@ class Added(ClosedModel):
     """How many were not recorded already."""
 
     added: int
+
+
+class Hole(ClosedModel):
+    """[since, until), of which nothing is recorded."""
+
+    since: Moment
+    until: Moment
+
+
+class AddedToSeries(Added):
+    """How many were not recorded already, and the times beside or between what was sent of which
+    nothing is recorded: what is metered then has no price, and a margin is refused."""
+
+    holes: list[Hole]
 
 
 class State(ClosedModel):

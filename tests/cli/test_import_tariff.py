@@ -122,6 +122,21 @@ def test_other_prices_of_the_same_times_are_refused_unless_replaced(
     assert prices == [(0, "50"), (0, "60"), (30, "-5.5"), (45, "60")]
 
 
+def test_a_file_that_does_not_reach_the_last_one_is_told_what_is_left(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "day.csv"
+    ask = ("import", "tariff", path, *SITE, "--time-column", "at", "--price-column", "price")
+    path.write_text("at,price\n2024-01-01 00:00,50\n2024-01-01 01:00,60\n")
+    assert command(*ask, "--currency", "EUR").stderr == ""
+    path.write_text("at,price\n2024-01-01 04:00,50\n2024-01-01 05:00,60\n")
+    left = "No price holds from 2024-01-01T02:00Z to 2024-01-01T04:00Z, between these prices and"
+    assert left in command(*ask).stderr
+    path.write_text("at,price\n2024-01-01 02:00,50\n2024-01-01 03:00,60\n")
+    assert command(*ask).stderr == ""
+
+
 def test_price_per_kwh_becomes_one_per_mwh(command: CommandLine, tmp_path: Path) -> None:
     command.enter_factory(tmp_path)
     path = tmp_path / "day.csv"

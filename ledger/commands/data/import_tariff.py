@@ -9,12 +9,14 @@ from ledger.commands.data.imports import report
 from ledger.commands.data.preview import preview_option, print_preview
 from ledger.commands.data.series_options import column_options, read_series
 from ledger.commands.data.show import json_option
+from ledger.commands.data.tariff_file import PriceSeries
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
 from ledger.domain.errors import MissingInputError
 from ledger.flows.reference.enter import enter_tariff, enter_tariff_prices
-from ledger.store.cost.cost_inputs import find_tariff
+from ledger.flows.reference.price_holes import find_price_holes
+from ledger.store.cost.cost_inputs import PriceHole, find_tariff
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
@@ -56,14 +58,14 @@ def tariff(
     contract = {"tariff_id": tariff_id, "facility_id": facility_id, "currency": currency}
     author = author_of(reason, f"import of {file.name}")
 
-    async def enter(connection: Connection, author: Author) -> int:
+    async def enter(connection: Connection, author: Author) -> tuple[int, list[PriceHole]]:
         return await _enter(connection, contract, prices, author=author, replace=replace)
 
     if preview:
         print_preview(database, enter, author, as_json=as_json)
         return
-    written = database.run(lambda connection: enter(connection, author))
-    for note in series.notes():
+    written, holes = database.run(lambda connection: enter(connection, author))
+    for note in (*series.notes(), *_beside(holes, series)):
         click.echo(note, err=True)
     report("tariff", rows=rows, entered={"price": written}, as_json=as_json)
 
@@ -75,7 +77,7 @@ async def _enter(
     *,
     author: Author,
     replace: bool,
-) -> int:
+) -> tuple[int, list[PriceHole]]:
     async with connection.transaction():
         if await find_tariff(connection, prices.tariff_id) is None:
             missing = [name for name in ("facility_id", "currency") if contract[name] is None]
@@ -85,4 +87,15 @@ async def _enter(
                 )
             new = read_input(NewTariff, {**contract, "name": prices.tariff_id})
             await enter_tariff(connection, new, author)
-        return await enter_tariff_prices(connection, prices, author, replace=replace)
+        written = await enter_tariff_prices(connection, prices, author, replace=replace)
+        return written, await find_price_holes(connection, prices)
+
+
+def _beside(holes: Sequence[PriceHole], series: PriceSeries) -> list[str]:
+    """What to say of times without a price that the file alone does not show."""
+    return [
+        f"No price holds from {hole.since:%FT%RZ} to {hole.until:%FT%RZ}, between these prices and"
+        " others of the site."
+        for hole in holes
+        if tuple(hole) not in series.holes
+    ]

@@ -46,6 +46,7 @@ class Resource:
 
     `dated` ones may replace what is recorded for the same time. With a `parent` they are entered
     under it, and `key` is its id. `now`: a list shows what holds now, not every validity.
+    `holes` finds times of which nothing is recorded beside what was entered.
     `columns` are those that a narrow table has room for.
     """
 
@@ -63,6 +64,7 @@ class Resource:
     now: bool = False
     parent: str | None = None
     counted: bool = False
+    holes: Enter | None = None
     change: Change | None = None
     ending: Ending | None = None
 

@@ -15,6 +15,7 @@ from ledger.flows.reference import (
     parties,
 )
 from ledger.flows.reference.credit_resources import AGENTS, CREDIT
+from ledger.flows.reference.price_holes import find_price_holes
 from ledger.flows.reference.receivable_resources import RECEIVABLE
 from ledger.flows.reference.resource import Change, Ending, Enter, Resource
 from ledger.flows.reference.sharing_resources import SHARING
@@ -31,6 +32,7 @@ from ledger.wire import (
     budget_inputs,
     changes,
     inputs,
+    key_answers,
     party_inputs,
     price_inputs,
     tariff_inputs,
@@ -183,6 +185,7 @@ RESOURCES: Sequence[Resource] = (
         dated=True,
         parent="tariffs",
         counted=True,
+        holes=find_price_holes,
     ),
     *SITES,
     Resource(
@@ -327,7 +330,7 @@ RESOURCES: Sequence[Resource] = (
         "keys",
         "API keys, without their secrets",
         "key_id",
-        answers.Key,
+        key_answers.Key,
         ("role", "name", "entity_id", "customer_id", "sources", "created_at", "revoked_at"),
         seen_by="admins",
     ),

@@ -80,6 +80,13 @@ class TariffPrice(NamedTuple):
     price_per_mwh: Decimal
 
 
+class PriceHole(NamedTuple):
+    """[since, until) between prices of a site, of which it has none."""
+
+    since: datetime
+    until: datetime
+
+
 class RecordedRate(NamedTuple):
     """An exchange rate of a day, and who published it."""
 
@@ -120,6 +127,15 @@ async def find_open_tariff_prices(
     """Prices of a site that overlap [since, until), in order."""
     return await COSTS["find_open_tariff_prices"].values(
         connection, TariffPrice, facility_id=facility_id, since=since, until=until
+    )
+
+
+async def find_price_holes(
+    connection: Connection, facility_id: str, *, since: datetime, until: datetime
+) -> list[PriceHole]:
+    """Times between the prices of a site of which it has none, where they touch [since, until]."""
+    return await COSTS["find_price_holes"].values(
+        connection, PriceHole, facility_id=facility_id, since=since, until=until
     )
 
 

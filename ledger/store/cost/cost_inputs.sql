@@ -107,6 +107,14 @@ SELECT tariff_id, lower(period) AS valid_from, upper(period) AS valid_to, price_
  WHERE facility_id = :facility_id AND period && tstzrange(:since, :until) AND upper_inf(recorded)
  ORDER BY period;
 
+-- name: find_price_holes
+-- Times between the prices of a site of which it has none, if they touch [since, until]; all its prices are read.
+SELECT ended AS since, begins AS until
+  FROM (SELECT upper(period) AS ended, lead(lower(period)) OVER (ORDER BY lower(period)) AS begins
+          FROM tariff_price WHERE facility_id = :facility_id AND upper_inf(recorded)) neighbours
+ WHERE begins > ended AND ended <= :until AND begins >= :since
+ ORDER BY ended;
+
 -- name: supersede_tariff_prices
 -- Closes the prices of a site that the offered periods overlap, and enters again what is left of them.
 WITH offered AS (
