@@ -92,10 +92,11 @@ def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide
     part, left = _0, (_0, _0)
     # Digit by digit: what is left of one is below the whole, and 15 bits more have room.
     for shift in (60, 45, 30, 15, 0):
-        left = plus(
-            (left[0] << _15 | left[1] >> _49, left[1] << _15),
-            times(weight, size >> _U64(shift) & _DIGIT),
-        )
+        upto = size >> _U64(shift)
+        if not upto:
+            # Leading digits that are 0 have no part and leave nothing.
+            continue
+        left = plus((left[0] << _15 | left[1] >> _49, left[1] << _15), times(weight, upto & _DIGIT))
         rough = np.float64(left[0]) * _WORD + np.float64(left[1])
         digit = _U64(rough / scale)  # exact: what is left puts it right
         left = minus(left, times(whole, digit))

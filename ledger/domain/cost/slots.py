@@ -15,7 +15,7 @@ from ledger.domain.apportion_columns import WideWeights
 from ledger.domain.arrays import Bools, Ints
 from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.kinds import NONE, Four
-from ledger.domain.cost.sweep import NOBODY_RAN, Sweep
+from ledger.domain.cost.sweep import NOBODY_RAN, Sweep, covered_in
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
 from ledger.domain.cost.weighing import (
     ANSWERED,
@@ -33,7 +33,6 @@ from ledger.domain.cost.weighing import (
     weigh_cells,
 )
 from ledger.domain.cost.weights import Weights
-from ledger.domain.metering.spread import WINDOW_US
 from ledger.domain.period import WINDOW_SECONDS
 from ledger.wire.input_fields import SLOT_SECONDS
 
@@ -132,7 +131,7 @@ def weigh(
         return idle()
     ran = _placed(attempts, window_us)
     slot_us = slot_s * SECOND_US
-    covered = _covered(ran, np.arange(0, WINDOW_US + 1, slot_us), engines)
+    covered = covered_in(ran[_ENGINE], ran[_START], ran[_END], ran[_SIGN], slot_us)
     named = np.append(attempts["usage_key_id"].to_numpy(), NOBODY)
     keys, numbers = np.unique(named, return_inverse=True)
     owners, used = numbers[:-1], _used(keys)
@@ -197,15 +196,6 @@ def _writing(ran: Ints) -> Sweep:
     return Sweep.of(ran[_ENGINE], ran[_WROTE], ran[_END], ran[_SIGN])
 
 
-def _covered(ran: Ints, edges: Ints, engines: int) -> Ints:
-    """How long anything ran between each two edges, of all engines added up."""
-    running = Sweep.of(ran[_ENGINE], ran[_START], ran[_END], ran[_SIGN])
-    covered = np.zeros(edges.size - 1, np.int64)
-    for engine in range(engines):
-        covered += np.diff(running.covered_at(np.full(edges.size, engine), edges))
-    return covered
-
-
 def _fine(weights: Weights) -> Ints:
     coarse = (weights.uncached, weights.cache_read, weights.cache_write, weights.output)
     return np.array([*coarse, weights.context, weights.step], np.int64) * _FINE
@@ -214,6 +204,8 @@ def _fine(weights: Weights) -> Ints:
 def _with_nobody(cells: Cells, covered: Ints, nobody: int) -> Cells:
     """With what ran and weighs nothing, of which all of its slots are."""
     lost = np.flatnonzero((covered > 0) & (cells.sums[TOTAL] == 0))
+    if not lost.size:
+        return cells
     return Cells(
         np.append(cells.owner, np.full(lost.size, nobody)),
         np.append(cells.slot, lost),

@@ -15,12 +15,11 @@ _ENGINE = 1 << 30
 
 
 class Sweep(NamedTuple):
-    """Edges in order, how many run from each on, and how much time was covered, how much was one's
-    who ran all along, and how much one's who ran beside them all, up to it."""
+    """Edges in order, how many run from each on, and how much time was one's who ran all along, and
+    how much one's who ran beside them all, up to it."""
 
     edges: Ints
     running: Ints
-    covered: Ints
     shared: Ints
     beside: Ints
 
@@ -34,17 +33,9 @@ class Sweep(NamedTuple):
         running = np.cumsum(np.concatenate([[0], np.concatenate([sign, -sign])[order]]))
         there = np.maximum(running, 0)
         every = np.diff(edges, append=edges[-1:])
-        lengths = every * (there > 0)
-        shares = (lengths << SHARE_BITS) // np.maximum(there, 1)
+        shares = (every * (there > 0) << SHARE_BITS) // np.maximum(there, 1)
         alone = (every << SHARE_BITS) // (there + 1)
-        return cls(edges, there, *(_before(each) for each in (lengths, shares, alone)))
-
-    def covered_at(self, engine: Ints, moment: Ints) -> Ints:
-        """Time in which anything ran, up to a moment."""
-        mark = engine * _ENGINE + moment
-        at = np.searchsorted(self.edges, mark, side="right") - 1
-        covered: Ints = self.covered[at] + (mark - self.edges[at]) * (self.running[at] > 0)
-        return covered
+        return cls(edges, there, *(_before(each) for each in (shares, alone)))
 
 
 def _before(lengths: Ints) -> Ints:
@@ -54,6 +45,35 @@ def _before(lengths: Ints) -> Ints:
 
 _NONE = np.zeros(0, np.int64)
 NOBODY_RAN = Sweep.of(_NONE, _NONE, _NONE, _NONE)
+
+
+def covered_in(engine: Ints, since: Ints, until: Ints, sign: Ints, slot_us: int) -> Ints:
+    """How long anything ran in each slot of the window, of all engines added up, of attempts from
+    one moment of the window to another."""
+    marks = [engine * _ENGINE + np.clip(moment, 0, WINDOW_US) for moment in (since, until)]
+    # What begins and ends is told by the lowest bits: as numbers marks are sorted soonest.
+    moved = [mark << 2 | step for mark, step in zip(marks, (1 + sign, 1 - sign), strict=True)]
+    return _covered(np.sort(np.concatenate(moved)), slot_us)
+
+
+@compiled
+def _covered(moved: Ints, slot_us: int) -> Ints:
+    """Of marks in order, each with one more than it adds to what runs in its two lowest bits."""
+    covered, running, since, slot = np.zeros(WINDOW_US // slot_us, np.int64), 0, 0, 0
+    for n in range(moved.size):
+        mark = moved[n] >> 2
+        if running <= 0:
+            since = mark % _ENGINE
+            slot = since // slot_us
+        running += (moved[n] & 3) - 1
+        if running > 0:
+            continue
+        until = mark % _ENGINE
+        while since < until:
+            end = min((slot + 1) * slot_us, until)
+            covered[slot] += end - since
+            since, slot = end, slot + 1
+    return covered
 
 
 @compiled

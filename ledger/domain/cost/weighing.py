@@ -36,6 +36,8 @@ _LEGS = 6
 # Sums of a slot: what all weighs, what usage does, and of that what was cached and answered.
 TOTAL, USED, CACHE_READ, CACHE_WRITE, ANSWERED = range(5)
 _SUMS = 5
+# What an owner weighs of a slot: the sums from USED on.
+_WEIGHED = 4
 # All of a slot.
 WHOLE = 1 << 62
 # What one attempt weighs of a leg, and how many may, so that four legs of all stay below WHOLE.
@@ -123,18 +125,16 @@ def _cells(
     work: _Work, order: Ints, owners: Ints, used: Bools, slot_us: int
 ) -> tuple[Ints, Ints, Ints, Ints]:
     """What each owner weighs of each slot, one after the other, and the sums of slots."""
-    slots, size = WINDOW_US // slot_us, 0
-    for n in range(order.size):
-        first, last = _slots_of(work.ran, n, slot_us)
-        size += max(last - first + 1, 0)
+    slots, slots_run = WINDOW_US // slot_us, _slots_run(work.ran, slot_us)
+    size = int((slots_run[1] - slots_run[0]).sum()) + order.size
     cells, sums = np.empty((3, size), np.int64), np.zeros((_SUMS, slots), np.int64)
-    weighed = np.zeros((4, slots), np.int64)
+    weighed = np.zeros((_WEIGHED, slots), np.int64)
     count, lowest, highest = 0, slots, -1
     for at_order in range(order.size):
         n = order[at_order]
-        first, last = _slots_of(work.ran, n, slot_us)
+        first, last = slots_run[0, n], slots_run[1, n]
         if first <= last:
-            _weigh_one(work, n, slot_us, weighed)
+            _weigh_one(work, n, slot_us, first, weighed)
             lowest, highest = min(lowest, first), max(highest, last)
         if at_order + 1 == order.size or owners[order[at_order + 1]] != owners[n]:
             for at in range(lowest, highest + 1):
@@ -145,18 +145,19 @@ def _cells(
                         weighed[0, at],
                     )
                     count += 1
-                    _add(sums[:, at], weighed[:, at], used[owners[n]])
-                weighed[:, at] = 0
+                    _add(sums, weighed, at, used[owners[n]])
+                for each in range(_WEIGHED):
+                    weighed[each, at] = 0
             lowest, highest = slots, -1
     return cells[0, :count].copy(), cells[1, :count].copy(), cells[2, :count].copy(), sums
 
 
 @compiled
-def _add(sums: Ints, weighed: Ints, of_usage: bool) -> None:
-    sums[TOTAL] += weighed[0]
+def _add(sums: Ints, weighed: Ints, at: int, of_usage: bool) -> None:
+    sums[TOTAL, at] += weighed[0, at]
     if of_usage:
-        for each in range(4):
-            sums[USED + each] += weighed[each]
+        for each in range(_WEIGHED):
+            sums[USED + each, at] += weighed[each, at]
 
 
 @compiled
@@ -169,10 +170,14 @@ def _share(cells: Cells) -> None:
 
 
 @compiled
-def _slots_of(ran: Ints, n: int, slot_us: int) -> tuple[int, int]:
-    """The first and the last slot in which an attempt runs; none where the last is before it."""
-    start, end = _clip(ran[_START, n], 0, WINDOW_US), _clip(ran[_END, n], 0, WINDOW_US)
-    return start // slot_us, (end - 1) // slot_us
+def _slots_run(ran: Ints, slot_us: int) -> Ints:
+    """The first and the last slot in which each attempt runs; none where the last is before it."""
+    slots_run = np.empty((2, ran.shape[1]), np.int64)
+    for n in range(ran.shape[1]):
+        start, end = _clip(ran[_START, n], 0, WINDOW_US), _clip(ran[_END, n], 0, WINDOW_US)
+        slots_run[0, n] = start // slot_us
+        slots_run[1, n] = max((end - 1) // slot_us, slots_run[0, n] - 1)
+    return slots_run
 
 
 @compiled
@@ -181,46 +186,53 @@ def _clip(moment: int, since: int, until: int) -> int:
 
 
 @compiled
-def _weigh_one(work: _Work, n: int, slot_us: int, weighed: Ints) -> None:
+def _weigh_one(work: _Work, n: int, slot_us: int, first: int, weighed: Ints) -> None:
     """Add what an attempt weighs in each slot, and what of it is of a cache and answered."""
     ran, legs = work.ran, work.legs
     start, end = _clip(ran[_START, n], 0, WINDOW_US), _clip(ran[_END, n], 0, WINDOW_US)
     sign, asked = ran[_SIGN, n], legs[_ASKED, n]
     asked_before, wrote_before = _asked_upto(ran, legs, n, start), _wrote_upto(ran, legs, n, start)
-    since = start
-    for slot in range(start // slot_us, (end - 1) // slot_us + 1):
+    since, slot = start, first
+    while since < end:
         until = min((slot + 1) * slot_us, end)
         asked_upto, wrote_upto = _asked_upto(ran, legs, n, until), _wrote_upto(ran, legs, n, until)
-        asking = asked_upto - asked_before + _steps_to_read(work, n, since, until)
-        answering = wrote_upto - wrote_before + _steps_to_write(work, n, since, until)
+        asking, answering = asked_upto - asked_before, wrote_upto - wrote_before
+        # Most attempts have no steps, and to hand all of this over costs more than what is asked.
+        if legs[_BEGUN, n]:
+            asking += _steps_to_read(work, n, since, until)
+        if legs[_STEPPED, n]:
+            answering += _steps_to_write(work, n, since, until)
         weighed[0, slot] += (asking + answering) * sign
         if asked > 0:
             weighed[1, slot] += _of_asked(asking * sign, legs[_FROM_CACHE, n], asked)
             weighed[2, slot] += _of_asked(asking * sign, legs[_TO_CACHE, n], asked)
         weighed[3, slot] += answering * sign
         since, asked_before, wrote_before = until, asked_upto, wrote_upto
+        slot += 1
 
 
 @compiled
 def _asked_upto(ran: Ints, legs: Ints, n: int, moment: int) -> int:
     """What is asked evenly from its start to its first token, up to a moment."""
     start, read = ran[_START, n], ran[_READ, n]
-    return scaled(legs[_ASKED, n], _clip(moment, start, read) - start, read - start)
+    if moment <= start or moment >= read:
+        return legs[_ASKED, n] if moment > start else 0
+    return scaled(legs[_ASKED, n], moment - start, read - start)
 
 
 @compiled
 def _wrote_upto(ran: Ints, legs: Ints, n: int, moment: int) -> int:
     """What is written evenly from the first token to the end, up to a moment."""
     wrote, end = ran[_WROTE, n], ran[_END, n]
-    return scaled(legs[_WRITTEN, n], _clip(moment, wrote, end) - wrote, end - wrote)
+    if moment <= wrote or moment >= end:
+        return legs[_WRITTEN, n] if moment > wrote else 0
+    return scaled(legs[_WRITTEN, n], moment - wrote, end - wrote)
 
 
 @compiled
 def _steps_to_read(work: _Work, n: int, since: int, until: int) -> int:
     """The part of the step that read its prompt, which it shares with all who write meanwhile."""
     ran, legs, writing = work
-    if not legs[_BEGUN, n]:
-        return 0
     engine, read = ran[_ENGINE, n], _clip(ran[_READ, n], 0, WINDOW_US)
     share = beside_at(writing, engine, min(until, read))
     share -= beside_at(writing, engine, min(since, read))
@@ -231,8 +243,6 @@ def _steps_to_read(work: _Work, n: int, since: int, until: int) -> int:
 def _steps_to_write(work: _Work, n: int, since: int, until: int) -> int:
     """The part of the steps in which it wrote, which it shares with all others who do."""
     ran, legs, writing = work
-    if not legs[_STEPPED, n]:
-        return 0
     engine, wrote = ran[_ENGINE, n], _clip(ran[_WROTE, n], 0, WINDOW_US)
     share = shared_at(writing, engine, max(until, wrote))
     share -= shared_at(writing, engine, max(since, wrote))
@@ -242,6 +252,8 @@ def _steps_to_write(work: _Work, n: int, since: int, until: int) -> int:
 @compiled
 def _of_asked(asking: int, part: int, asked: int) -> int:
     """Of what is asked in a slot, what a part of the whole takes; rounded down, below zero too."""
+    if asking == 0 or asking == asked:  # noqa: PLR1714 - compiled
+        return part if asking else 0
     if asking >= 0:
         return scaled(asking, part, asked)
     taken_back = scaled(-asking, part, asked)
@@ -271,6 +283,8 @@ def _worked(ran: Ints, n: int, meter: int, tokens: int) -> int:
     """How many of some tokens lie in the window."""
     answered = _UNCACHED + meter == _OUTPUT
     since, until = ran[_WROTE if answered else _START, n], ran[_END if answered else _READ, n]
+    if since >= 0 and until <= WINDOW_US:
+        return int(tokens)
     whole, size = (_U64(0), _U64(until - since)), _U64(tokens)
     before, _ = part_of(size, (_U64(0), _U64(_clip(0, since, until) - since)), whole)
     upto, _ = part_of(size, (_U64(0), _U64(_clip(WINDOW_US, since, until) - since)), whole)
