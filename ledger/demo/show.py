@@ -13,9 +13,9 @@ from ledger.demo import published_day
 from ledger.demo.figures import FATES, MILLI, Books, cents, kwh
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
+from ledger.reports.cost.figures import joules_per_output_token
 from ledger.reports.cost.margin import MarginReport
 from ledger.reports.cost.margin_rows import MarginRow
-from ledger.reports.cost.margin_text import joules_per_output_token
 from ledger.reports.table_fit import fit_columns
 from ledger.store.operations import Suspended
 

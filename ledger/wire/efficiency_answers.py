@@ -4,6 +4,7 @@ from typing import Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
 from ledger.wire.causes import Cause
+from ledger.wire.interval_answers import Interval
 from ledger.wire.plausible_answers import ImplausibleWork
 from ledger.wire.report_answers import NOT_ASKED, Group
 
@@ -36,23 +37,6 @@ class TokenKind(Taken):
     kind: Literal["input_uncached", "input_cache_read", "input_cache_write", "output"]
     tokens: int
     per_million: PerMillion | None
-
-
-class Ends(ClosedModel):
-    """Between what a figure lies."""
-
-    low: Number
-    high: Number
-
-
-class Interval(ClosedModel):
-    """By how many per cent energy and cost may be off, by meters, estimates and weights, and
-    between what the figures of a token lie; null is unknown."""
-
-    energy_percent: Number | None
-    cost_percent: Number | None
-    joules_per_output_token: Ends | None
-    cost_per_million: Ends | None
 
 
 class EfficiencyTotal(Taken):

@@ -10,6 +10,7 @@ from ledger.wire.budget_answers import BudgetAlert
 from ledger.wire.calibration_answers import DriftedWeights
 from ledger.wire.causes import Cause
 from ledger.wire.credit_answers import LowBalance
+from ledger.wire.interval_answers import MarginInterval
 from ledger.wire.plausible_answers import BillOff, ImplausibleWork
 from ledger.wire.site_answers import MarginSites
 from ledger.wire.stage_answers import Parked, StageState, WorkState
@@ -162,6 +163,7 @@ class MarginRow(Group):
     gross_margin_before_idle_pct: Number | None
     gross_margin_pct: Number | None
     markup_pct: Number | None
+    interval: MarginInterval | None = None
 
 
 class OwnLine(ClosedModel):

@@ -9,12 +9,15 @@ from ledger.domain.cost.uncertainty import (
     METER,
     Taking,
     Uncertainty,
+    of_full_cost,
     uncertainties,
     uncertainty_of_all,
 )
 
 KINDS = ("input_uncached", "output")
 CHAT = "deployment:chat"
+# Weights move nothing of it.
+SURE = Fraction(0)
 
 
 def took(*parts: int, estimated: int = 0, gpu: int = 0) -> dict[str, Taking]:
@@ -52,19 +55,32 @@ def test_shares_by_other_weights_lie_within(
 
 def test_nobody_knows_what_declared_weights_are_off_but_for_all_users_together() -> None:
     alone = uncertainties([took(10, 30)], {CHAT: None})
-    assert alone == [Uncertainty(METER, METER)]
+    assert alone == [Uncertainty(METER, METER, SURE)]
     beside = uncertainties([took(10, 30), took(30, 10)], {CHAT: None})
     assert beside == [Uncertainty(None, None)] * 2
     alike = uncertainties([took(10, 30), took(20, 60)], {CHAT: None})
-    assert alike == [Uncertainty(METER, METER)] * 2
+    assert alike == [Uncertainty(METER, METER, SURE)] * 2
 
 
 def test_meters_move_the_cost_of_power_alone_and_estimates_all_of_themselves() -> None:
     (uncertainty,) = uncertainties([took(10, 30, estimated=4, gpu=120)], {CHAT: None})
-    assert uncertainty == Uncertainty(METER + Fraction(1, 10), (METER + Fraction(1, 10)) / 4)
+    by_meter = METER + Fraction(1, 10)
+    assert uncertainty == Uncertainty(by_meter, by_meter / 4, SURE)
     whole = [each for user in (took(10, 30), took(30, 10)) for each in user.values()]
-    assert uncertainty_of_all(whole) == Uncertainty(METER, METER)
+    assert uncertainty_of_all(whole) == Uncertainty(METER, METER, SURE)
 
 
 def test_what_took_nothing_has_no_interval() -> None:
     assert uncertainties([{}], {}) == [Uncertainty()]
+
+
+def test_shares_of_idle_and_sites_move_with_what_users_were_attributed() -> None:
+    own, idle = Uncertainty(METER, Fraction(6, 100), Fraction(4, 100)), Uncertainty(METER, METER)
+    # 6 % of 100 of its own, 5 % of 50 by meters and 4 % of 60 by weights.
+    off = of_full_cost(own, Fraction(100), Fraction(50), Fraction(10), idle)
+    assert off == (6 + Fraction(5, 2) + Fraction(24, 10)) / 160
+    assert of_full_cost(own, Fraction(100), SURE, SURE, Uncertainty()) == own.cost
+    for unknown in (Uncertainty(), Uncertainty(METER, METER)):
+        assert of_full_cost(unknown, Fraction(100), SURE, SURE, idle) is None
+    assert of_full_cost(own, Fraction(100), Fraction(50), SURE, Uncertainty()) is None
+    assert of_full_cost(own, SURE, SURE, SURE, idle) is None

@@ -12,8 +12,8 @@ from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.money import plain
 from ledger.flows.stages import STAGES
+from ledger.reports.cost.figures import kwh
 from ledger.reports.cost.implausible import to_lines
-from ledger.reports.cost.margin_text import kwh
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
 from ledger.store.operations import EndedSession, OpenBatch

@@ -20,10 +20,11 @@ _EQUAL = Fraction(1, 10**9)
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """By what part energy and cost may be off; None is unknown."""
+    """By what part energy and cost may be off, and cost by weights alone; None is unknown."""
 
     energy: Fraction | None = None
     cost: Fraction | None = None
+    moved: Fraction | None = None
 
 
 UNKNOWN = Uncertainty()
@@ -68,6 +69,19 @@ def uncertainty_of_all(takings: Iterable[Taking]) -> Uncertainty:
     return _measured(whole, Fraction(0), Fraction(0))
 
 
+def of_full_cost(
+    own: Uncertainty, cost: Fraction, idle: Fraction, sites: Fraction, of_idle: Uncertainty
+) -> Fraction | None:
+    """By what part the cost of users may be off with their shares of idle, which may be off too,
+    and of sites: both go by what users were attributed."""
+    whole = abs(cost + idle + sites)
+    by_meter = Fraction(0) if not idle else of_idle.cost
+    if own.cost is None or own.moved is None or by_meter is None or not whole:
+        return None
+    off = abs(cost) * own.cost + abs(idle) * by_meter + (abs(idle) + abs(sites)) * own.moved
+    return Fraction(off, whole)
+
+
 def _uncertainty(
     user: Mapping[str, Taking], whole: Mapping[str, Taking], weights: Mapping[str, KindUncertainty]
 ) -> Uncertainty:
@@ -105,9 +119,11 @@ def _moved(
 def _measured(whole: Taking, energy: Fraction | None, cost: Fraction | None) -> Uncertainty:
     """With what meters and estimates leave open."""
     by_meter = METER + Fraction(whole.estimated, whole.energy) if whole.energy else Fraction(0)
+    moved = None if cost is None or not whole.cost else Fraction(cost, abs(whole.cost))
     return Uncertainty(
         None if energy is None or not whole.energy else Fraction(energy, whole.energy) + by_meter,
         None
-        if cost is None or not whole.cost
-        else Fraction(cost + by_meter * abs(whole.electricity), abs(whole.cost)),
+        if moved is None
+        else moved + Fraction(by_meter * abs(whole.electricity), abs(whole.cost)),
+        moved,
     )

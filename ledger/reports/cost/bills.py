@@ -10,7 +10,7 @@ from ledger.domain.cost.site_cost import days_of
 from ledger.domain.cost.utility_bill import TOLERANCE_PCT, BillComparison, UtilityBill
 from ledger.domain.money import plain, total
 from ledger.domain.period import MICROSECOND, day_of
-from ledger.reports.cost.margin_text import UNKNOWN, kwh
+from ledger.reports.cost.figures import UNKNOWN, kwh
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, ScopedReport, Shown
 from ledger.store.connect import CutOff
 from ledger.store.cost import site_costs

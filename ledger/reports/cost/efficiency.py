@@ -21,12 +21,20 @@ from ledger.domain.cost.efficiency import (
 from ledger.domain.cost.plausible import ImplausibleWork
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError, MissingInputError
-from ledger.domain.money import ROUNDING, UNIT, plain
+from ledger.domain.money import ROUNDING, plain
 from ledger.flows.cost.recall import recall_parts
+from ledger.reports.cost.figures import (
+    UNKNOWN,
+    each_million,
+    ends,
+    figures_of_tokens,
+    joules_per_output_token,
+    kwh,
+    percent,
+)
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.implausible import to_lines as implausible_lines
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.cost.weights_used import uncertain_weights, weight_lines, weights_json
 from ledger.reports.report import (
     Asked,
@@ -51,7 +59,7 @@ from ledger.store.cost.weight_checks import WeightsUsed, list_weights_used
 from ledger.store.queries import Connection
 from ledger.store.within import OfEntity, Within
 from ledger.wire.efficiency_answers import Efficiency as EfficiencyAnswer
-from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
+from ledger.wire.units import MJ_PER_KWH
 
 ORDERS = ("name", "cost", "energy")
 SHOWN = (
@@ -60,7 +68,6 @@ SHOWN = (
 )
 FIRST = ("output tokens", "kWh", "J/output token", "cost", "g CO2e", "ml water")
 GAPS_SHOWN = 3
-_TENTH = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +231,12 @@ class _Said:
         """Between what a row's figures lie, by its meters, estimates and weights."""
         tokens, output = sum(row.tokens.values()), row.tokens["output"]
         uncertainty = Uncertainty(row.uncertainty.energy) if self.costless else row.uncertainty
-        joules = _each(Decimal(row.taken.energy_mj), output, MJ_PER_J * MICRO) if output else None
-        cost = _each(amount_of(row.taken.cost), tokens) if tokens else None
+        each = figures_of_tokens(row.taken.energy_mj, amount_of(row.taken.cost), tokens, output)
         return {
-            "energy_percent": _percent(uncertainty.energy),
-            "cost_percent": _percent(uncertainty.cost),
-            "joules_per_output_token": _ends(joules, uncertainty.energy),
-            "cost_per_million": _ends(cost, uncertainty.cost),
+            "energy_percent": percent(uncertainty.energy),
+            "cost_percent": percent(uncertainty.cost),
+            "joules_per_output_token": ends(each["joules_per_output_token"], uncertainty.energy),
+            "cost_per_million": ends(each["cost_per_million"], uncertainty.cost),
         }
 
     def kinds(self, row: EfficiencyRow) -> list[dict[str, object]] | None:
@@ -252,10 +258,10 @@ class _Said:
         if not tokens:
             return None
         return {
-            "energy_kwh": _each(Decimal(taken.energy_mj), tokens, MJ_PER_KWH),
-            "cost": None if self.costless else _each(amount_of(taken.cost), tokens),
+            "energy_kwh": each_million(Decimal(taken.energy_mj), tokens, MJ_PER_KWH),
+            "cost": None if self.costless else each_million(amount_of(taken.cost), tokens),
             **{
-                name: None if value is None else _each(Decimal(value), tokens, MICRO)
+                name: None if value is None else each_million(Decimal(value), tokens, MICRO)
                 for name, value in _footprint(taken).items()
             },
         }
@@ -273,31 +279,8 @@ def _micro(value: int | None) -> str | None:
     return None if value is None else plain(Decimal(value).scaleb(-6))
 
 
-def _each(amount: Decimal, tokens: int, unit: int = 1) -> str:
-    exact = ROUNDING.divide(ROUNDING.multiply(amount, Decimal(MICRO)), Decimal(tokens * unit))
-    return plain(exact.quantize(UNIT, ROUND_HALF_EVEN, ROUNDING))
-
-
 def _part(some: int, whole: int) -> str | None:
-    return _percent(Fraction(some, whole)) if whole else None
-
-
-def _percent(part: Fraction | None) -> str | None:
-    return None if part is None else _rounded(part * 100, _TENTH)
-
-
-def _ends(value: str | None, uncertainty: Fraction | None) -> dict[str, str] | None:
-    """A figure less and more by a part of it."""
-    if value is None or uncertainty is None:
-        return None
-    exact = Fraction(value)
-    low, high = sorted((exact * (1 - uncertainty), exact * (1 + uncertainty)))
-    return {"low": _rounded(low, UNIT), "high": _rounded(high, UNIT)}
-
-
-def _rounded(value: Fraction, unit: Decimal) -> str:
-    exact = ROUNDING.divide(Decimal(value.numerator), Decimal(value.denominator))
-    return plain(exact.quantize(unit, ROUND_HALF_EVEN, ROUNDING))
+    return percent(Fraction(some, whole)) if whole else None
 
 
 def _per_kwh(energy_mj: int, output: int) -> str | None:

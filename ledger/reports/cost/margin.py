@@ -25,6 +25,7 @@ from ledger.reports.cost.idle_rows import PolicyStretch
 from ledger.reports.cost.margin_rows import (
     IDLE_POLICY,
     SITE_POLICY,
+    MarginIntervals,
     MarginRow,
     OwnLine,
     SiteShares,
@@ -80,7 +81,7 @@ class MarginReport(ScopedReport):
     """Margins of an entity over [since, until) as known at a cut-off, grouped `by` dimensions.
 
     Where `missing` says what the cost lacks, only revenue and usage stand: every cost is unknown,
-    and zero here.
+    and zero here. `intervals` say how far rows may be off, where that was asked.
     """
 
     currency: str
@@ -96,6 +97,7 @@ class MarginReport(ScopedReport):
     policies: tuple[IdlePolicy, ...] = ()
     site_policy: str = SITE_POLICY
     implausible: tuple[ImplausibleWork, ...] = ()
+    intervals: MarginIntervals | None = None
 
     @property
     def idle_policy(self) -> str:

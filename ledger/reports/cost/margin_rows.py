@@ -16,6 +16,7 @@ from ledger.domain.apportion import amount_of, apportion, units_of
 from ledger.domain.cost.cause import cause_of
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
 from ledger.domain.cost.taken import IDLE
+from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import EXACT, ZERO, total
 from ledger.reports.cost.idle_rows import Group, IdleShares, PolicyStretch, spent
@@ -143,6 +144,14 @@ class OwnLine:
             total([self.gpu_cost, later.gpu_cost]),
             total([self.left, later.left]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MarginIntervals:
+    """By what part energy and full cost of each group may be off, and those of all."""
+
+    groups: Mapping[Group, Uncertainty]
+    total: Uncertainty
 
 
 @dataclass(frozen=True, slots=True)

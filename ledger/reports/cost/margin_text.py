@@ -1,15 +1,20 @@
 """The margin report as people and programs get it: rows for a terminal, a plain object as JSON."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from decimal import ROUND_HALF_EVEN, Decimal
+from dataclasses import asdict, replace
+from decimal import Decimal
 from typing import Any
 
 from ledger.domain.cost.margin import Margin
-from ledger.domain.money import ROUNDING, plain, round_minor
+from ledger.domain.cost.uncertainty import Uncertainty
+from ledger.domain.errors import InvalidInputError
+from ledger.domain.money import plain, round_minor
 from ledger.reports.cost.evidence import how_to_trace
+from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.cost.implausible import to_lines
 from ledger.reports.cost.margin import MarginReport, margin_report
+from ledger.reports.cost.margin_intervals import find_intervals
+from ledger.reports.cost.margin_intervals import to_json as interval_json
 from ledger.reports.cost.margin_rows import MarginRow, OwnLine
 from ledger.reports.report import (
     Asked,
@@ -25,10 +30,8 @@ from ledger.store.cost.margin import DIMENSIONS
 from ledger.store.cost.site_costs import SiteCostSum
 from ledger.store.queries import Connection
 from ledger.wire.report_answers import Margin as MarginAnswer
-from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
 
-SIX = Decimal("0.000001")
-UNKNOWN = "–"
+NO, YES_OR_NO = "no", ("no", "yes")
 HEADERS = (
     *("input tokens", "cached", "output tokens", "kWh", "J/output token"),
     *("electricity", "GPU cost", "margin before idle %", "idle share", "site share"),
@@ -43,20 +46,6 @@ FIRST = (
 )
 
 
-def kwh(energy_mj: int) -> str:
-    """Energy in kWh, six decimals."""
-    exact = ROUNDING.divide(Decimal(energy_mj), Decimal(MJ_PER_KWH))
-    return plain(exact.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
-
-
-def joules_per_output_token(energy_mj: int, output_tokens: int | None) -> str | None:
-    """Joules per output token, six decimals; None without output or energy: unknown is not 0."""
-    if not output_tokens or not energy_mj:
-        return None
-    joules = ROUNDING.divide(Decimal(energy_mj), Decimal(output_tokens * MJ_PER_J))
-    return plain(joules.quantize(SIX, ROUND_HALF_EVEN, ROUNDING))
-
-
 # Of JSON and of the table: what is unknown where cost is missing.
 COSTS = frozenset(
     {
@@ -68,6 +57,8 @@ COSTS = frozenset(
         "conservation",
     }
 )
+# The last columns, where it is asked how far figures may be off.
+INTERVAL = ("± % J", "± % cost", "margin from %", "to %")
 STANDING = ("input tokens", "cached", "output tokens", "revenue")
 
 
@@ -85,7 +76,14 @@ def to_table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     blank = ("",) * (len(report.by) - 1)
-    rows = [(*row.group, *_cells(row, report.currency, row.cost)) for row in report.rows]
+    off = report.intervals
+    rows = [
+        (
+            *(*row.group, *_cells(row, report.currency, row.cost)),
+            *(_interval_cells(row, row.cost, off.groups[row.group]) if off else ()),
+        )
+        for row in report.rows
+    ]
     rows += [
         (f"{line.line} of {line.scope}", *blank, *_own_cells(line, report.currency))
         for line in report.own_lines
@@ -94,8 +92,21 @@ def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]
         (f"{each.name} of {each.facility_id}", *blank, *_site_cells(each, report.currency))
         for each in report.site_costs
     ]
-    rows.append(("total", *blank, *_cells(report.total, report.currency, report.cost)))
-    return (*report.by, *HEADERS), rows
+    whole = ("total", *blank, *_cells(report.total, report.currency, report.cost))
+    if off is None:
+        return (*report.by, *HEADERS), [*rows, whole]
+    headers, empty = (*report.by, *HEADERS, *INTERVAL), ("",) * len(INTERVAL)
+    rows = [row if len(row) == len(headers) else (*row, *empty) for row in rows]
+    cells = _interval_cells(report.total, report.cost, off.total)
+    return headers, [*rows, (*whole, *cells)]
+
+
+def _interval_cells(row: MarginRow, cost: Decimal, off: Uncertainty) -> tuple[str, ...]:
+    said = interval_json(row, cost, off)
+    margin = said["gross_margin_pct"]
+    ends = (margin["low"], margin["high"]) if isinstance(margin, dict) else (None, None)
+    figures = (said["energy_percent"], said["cost_percent"], *ends)
+    return tuple(UNKNOWN if value is None else str(value) for value in figures)
 
 
 def to_json(report: MarginReport) -> dict[str, Any]:
@@ -116,18 +127,19 @@ def _without_costs(sums: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(report: MarginReport) -> dict[str, Any]:
-    kept = report.conservation
+    kept, off = report.conservation, report.intervals
     return {
         **report.of_what(),
         "currency": report.currency,
         "missing": report.missing,
         "by": list(report.by),
         "items": [
-            dict(zip(report.by, row.group, strict=True)) | _row_json(row, row.cost)
+            dict(zip(report.by, row.group, strict=True))
+            | _row_json(row, row.cost, off.groups[row.group] if off else None)
             for row in report.rows
         ],
         "own_lines": [_own_json(line) for line in report.own_lines],
-        "total": _row_json(report.total, report.cost),
+        "total": _row_json(report.total, report.cost, off.total if off else None),
         "energy_mj": report.energy_mj,
         "energy_kwh": kwh(report.energy_mj),
         "idle_policy": report.idle_policy,
@@ -178,7 +190,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
     }
 
 
-def _row_json(row: MarginRow, cost: Decimal) -> dict[str, Any]:
+def _row_json(row: MarginRow, cost: Decimal, off: Uncertainty | None) -> dict[str, Any]:
     before = Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct
     margin = Margin(row.revenue, cost, "")
     return {
@@ -206,6 +218,7 @@ def _row_json(row: MarginRow, cost: Decimal) -> dict[str, Any]:
         "gross_margin_before_idle_pct": _text(before),
         "gross_margin_pct": _text(margin.gross_margin_pct),
         "markup_pct": _text(margin.markup_pct),
+        **({"interval": interval_json(row, cost, off)} if off else {}),
     }
 
 
@@ -267,14 +280,20 @@ def _text(value: Decimal | None) -> str | None:
 
 
 async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> MarginReport:
-    by = names_of(asked.options["by"])
-    return await margin_report(connection, **scope, by=by, without_cost=True)
+    by, intervals = names_of(asked.options["by"]), asked.options["intervals"]
+    if intervals not in YES_OR_NO:
+        raise InvalidInputError(f"intervals: found {intervals!r}.", "Send yes or no.", "intervals")
+    report = await margin_report(connection, **scope, by=by, without_cost=True)
+    if intervals == NO:
+        return report
+    return replace(report, intervals=await find_intervals(connection, report))
 
 
 def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
     headers, rows = to_table(report)
     currency = f", amounts in {report.currency}"
-    yield ReportTable("Margin", headers, rows, len(HEADERS), FIRST, currency)
+    numbers = len(headers) - len(report.by)
+    yield ReportTable("Margin", headers, rows, numbers, FIRST, currency)
     yield from how_to_trace(line.scope for line in report.own_lines)
     if report.conservation.estimated_mj:
         yield f"{_text(report.conservation.metered_pct)} % of the boards' energy was metered."
@@ -294,6 +313,9 @@ MARGIN = PeriodReport(
     _read,
     to_json,
     _show,
-    (ReportOption("by", "tier", f"{', '.join(DIMENSIONS)}."),),
+    (
+        ReportOption("by", "tier", f"{', '.join(DIMENSIONS)}."),
+        ReportOption("intervals", NO, "yes: how far costs and margins may be off, where known."),
+    ),
     csv=True,
 )

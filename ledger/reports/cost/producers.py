@@ -20,9 +20,9 @@ from ledger.domain.money import ROUNDING, UNIT, ZERO, plain, total
 from ledger.domain.period import Period
 from ledger.flows.cost.recall import recall_parts
 from ledger.reports.cost.exchange import convert
+from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.cost.gaps import list_gaps, refuse
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.report import (
     Asked,
     PeriodReport,

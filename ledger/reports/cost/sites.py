@@ -11,7 +11,7 @@ from ledger.domain.cost.site_models.span import SiteUse, SiteWindow
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import ROUNDING, plain, total
 from ledger.domain.period import WINDOW_SECONDS, day_of
-from ledger.reports.cost.margin_text import SIX, UNKNOWN, kwh
+from ledger.reports.cost.figures import SIX, UNKNOWN, kwh
 from ledger.reports.report import (
     Asked,
     PeriodReport,

@@ -10,8 +10,8 @@ from ledger.domain.cost.cost_sum import CostSum
 from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.flows.cost.recall import recall_parts
 from ledger.reports.cost.evidence import how_to_trace
+from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.cost.margin import find_entity
-from ledger.reports.cost.margin_text import UNKNOWN, joules_per_output_token, kwh
 from ledger.reports.findings import (
     gaps_to_json,
     gaps_to_lines,
