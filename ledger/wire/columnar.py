@@ -134,10 +134,14 @@ def _header(body: bytes) -> tuple[dict[str, Any], int]:
     return head, end
 
 
-def _parsed(text: bytes | str, where: str) -> Any:
+def _parsed(said: bytes | str, where: str) -> Any:
+    floats = list[str]()
     try:
-        value = load_json(text.decode() if isinstance(text, bytes) else text)
-        refuse_floats(value, where)
+        text = said.decode() if isinstance(said, bytes) else said
+        value = load_json(text, parse_float=floats.append)
+        if floats:
+            # Again, to say where; there seldom is one.
+            refuse_floats(load_json(text), where)
     except (ValueError, RecursionError, LineError) as error:
         raise ColumnarError(f"{where}: {error}; send JSON without floats") from error
     return value
@@ -173,13 +177,15 @@ def _column(item: Any, view: memoryview, *, at: int, count: int) -> tuple[Column
 def _check_values(values: list[Any], kind: str, where: str) -> None:
     if (kind in ("text", "json")) != bool(values):
         raise ColumnarError(f"{where}: {len(values)} values for kind {kind}; send a dictionary")
-    for value in values:
-        if not isinstance(value, str):
-            raise ColumnarError(f"{where}: value {shorten(value)} is no text; send text")
-        if any("\ud800" <= char <= "\udfff" for char in value) if not value.isascii() else False:
-            raise ColumnarError(f"{where}: a lone surrogate; send valid Unicode")
-        if kind == "json":
-            _parsed(value, where)
+    # All at once, because a dictionary may have thousands.
+    if not set(map(type, values)) <= {str}:
+        value = next(value for value in values if not isinstance(value, str))
+        raise ColumnarError(f"{where}: value {shorten(value)} is no text; send text")
+    text = "".join(values)
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ColumnarError(f"{where}: a lone surrogate; send valid Unicode")
+    for value in values if kind == "json" else ():
+        _parsed(value, where)
 
 
 def _check_range(column: Column, count: int, highest: Callable[[memoryview, int], int]) -> None:

@@ -48,6 +48,8 @@ class TextRule:
     def keeps(self, values: Sequence[str | None]) -> list[bool]:
         """Of each text whether it may stand here; None may not."""
         low, high = self.low, sys.maxsize if self.high is None else self.high
+        if self.is_of_length_alone() and _all_fit(values, low, high):
+            return [True] * len(values)
         kept = [
             value is not None and low <= len(value) <= high and "\0" not in value
             for value in values
@@ -145,6 +147,14 @@ def choice_rule(choices: Sequence[object]) -> Rule:
         return TextRule(choices=frozenset(map(str, choices)))
     numbers = [int(str(choice)) for choice in choices]
     return WholeRule(min(numbers), max(numbers))
+
+
+def _all_fit(values: Sequence[str | None], low: int, high: int) -> bool:
+    """Whether all are texts of so many characters without NUL: of most dictionaries they are."""
+    texts = [value for value in values if value is not None]
+    lengths = set(map(len, texts))
+    fit = low <= min(lengths, default=low) and max(lengths, default=0) <= high
+    return fit and len(texts) == len(values) and "\0" not in "".join(texts)
 
 
 def no_nul(text: str) -> str:

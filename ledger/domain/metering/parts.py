@@ -5,11 +5,10 @@ Texts stay numbers of a dictionary until they are one frame's: a dictionary is s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from ledger.domain.arrays import Bools, Ints, Texts
 from ledger.domain.metering.flat import Known, Value, flat_frame
@@ -111,12 +110,13 @@ def _values(path: Path, columns: Sequence[Known]) -> Value:
 
 def _shared(columns: Sequence[Texts]) -> Texts:
     """Texts by one dictionary, in which each stands once."""
-    codes: dict[str | None, int] = {}
-    codes_of: list[NDArray[Any]] = []
-    for texts in columns:
-        numbers = [codes.setdefault(value, len(codes)) for value in texts.values]
-        codes_of.append(np.array(numbers, np.uint32)[texts.codes])
-    return Texts(np.concatenate(codes_of), list(codes))
+    values = list(dict.fromkeys(chain.from_iterable(texts.values for texts in columns)))
+    number_of = dict(zip(values, range(len(values)), strict=True)).__getitem__
+    codes_of = [
+        np.fromiter(map(number_of, texts.values), np.uint32, len(texts.values))[texts.codes]
+        for texts in columns
+    ]
+    return Texts(np.concatenate(codes_of), values)
 
 
 def _one_after_another(columns: Sequence[Texts]) -> Texts:
