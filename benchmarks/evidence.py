@@ -13,6 +13,7 @@ from ledger.domain.billing.invoice import InvoiceLine, LineKey
 from ledger.domain.money import ZERO
 from ledger.flows.metering.find_facts import trace_line
 from ledger.flows.metering.merge import MergeSizes, merge
+from ledger.store.billing.trace import find_runs
 from ledger.store.connect import connect
 from ledger.store.queries import Connection, load_queries
 from tests.support.database import Database, execute
@@ -28,13 +29,6 @@ CUSTOMER = "c-7"
 KEY: dict[str, Any] = {
     **{"model": "m-1", "tier": "standard", "adapter": "", "region": "", "context_band": 0},
     **{"meter": "input_uncached", "price_id": 1},
-}
-
-
-# What a line's key is to the query that traces it.
-ASKED = {
-    **{"model": "models", "tier": "tiers", "adapter": "adapters", "region": "regions"},
-    **{"context_band": "bands", "meter": "meters"},
 }
 
 
@@ -93,14 +87,17 @@ async def _merged_figure(
 
 async def _trace(connection: Connection, history: History, day: int) -> list[float]:
     """Milliseconds of each call; the first fills what is kept of plans and pages."""
-    line = InvoiceLine("usage", LineKey(*_period(history, day), **KEY), 0, ZERO, ZERO)
-    last = history.days * history.batches
+    line, last = _line(history, day), history.days * history.batches
     took = []
     for _ in range(RUNS + 1):
         began = time.perf_counter()
         await trace_line(connection, line=line, customer_id=CUSTOMER, batch_seq=last)
         took.append((time.perf_counter() - began) * 1e3)
     return took
+
+
+def _line(history: History, day: int) -> InvoiceLine:
+    return InvoiceLine("usage", LineKey(*_period(history, day), **KEY), 0, ZERO, ZERO)
 
 
 def _period(history: History, day: int) -> tuple[datetime, datetime]:
@@ -113,10 +110,11 @@ async def _figure(
     last = history.days * history.batches
     since, until = _period(history, day)
     took = await _trace(connection, history, day)
-    asked: dict[str, object] = {many: [KEY[one]] for one, many in ASKED.items()}
-    asked |= {"projects": [""], "agents": [""], "outcomes": [0]}
+    line = _line(history, day)
+    runs = await find_runs(connection, line=line, customer_id=CUSTOMER, batch_seq=last)
+    asked: dict[str, object] = {"usage_key_ids": [run.usage_key_id for run in runs]}
     asked |= {"customer_id": CUSTOMER, "since": since, "until": until}
-    asked |= {"span_sinces": [since], "span_untils": [until]}
+    asked |= {"sinces": [run.since for run in runs], "untils": [run.until for run in runs]}
     plan = await _plan(connection, asked, last)
     whole = await _fact_pages(connection)
     read = plan.heap_pages("usage_fact")

@@ -9,7 +9,7 @@ from ledger.flows.billing.invoice import issue_invoice, pending_adjustments
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price, enter_rate_card, enter_subscription
 from ledger.store.billing import invoice as store
-from ledger.store.billing.trace import find_used, trace_events
+from ledger.store.billing.trace import find_runs, trace_events
 from ledger.store.queries import Connection
 from ledger.wire.inputs import NewSubscription, read_input
 from ledger.wire.price_inputs import NewPrice, NewRateCard
@@ -42,9 +42,9 @@ async def pages(
     found: list[TracedEvent] = []
     after = (0, -1)
     asked: dict[str, Any] = {"line": line, "customer_id": "acme", "batch_seq": batch_seq}
-    used = await find_used(connection, **asked)
+    runs = await find_runs(connection, **asked)
     while True:
-        events = await trace_events(connection, **asked, used=used, after=after, limit=limit)
+        events = await trace_events(connection, **asked, runs=runs, after=after, limit=limit)
         if not events:
             return found
         found += events

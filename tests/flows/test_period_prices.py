@@ -17,7 +17,7 @@ from ledger.flows.books.check_books import check_books
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
 from ledger.store.billing.invoice import list_lines
-from ledger.store.billing.trace import find_used, trace_windows
+from ledger.store.billing.trace import find_runs
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import read_input
@@ -290,8 +290,8 @@ async def test_a_line_of_a_tier_leads_to_all_its_price_looked_at(worker: Connect
     line = await trace_invoice_line(worker, invoice=invoice, line_no=1, limit=10)
     asked: dict[str, Any] = {"line": line.line, "customer_id": "acme"}
     asked |= {"batch_seq": invoice.cut_off_seq}
-    windows = await trace_windows(worker, **asked, used=await find_used(worker, **asked))
-    assert len({key for key, _ in windows}) == 2
+    runs = await find_runs(worker, **asked)
+    assert len({run.usage_key_id for run in runs}) == 2
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])

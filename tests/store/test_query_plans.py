@@ -47,21 +47,25 @@ class Asked:
         return f"{self.room}.{self.name}{self.title}"
 
 
-SPANS = ("span_sinces", "span_untils")
-
-
 def of_day(day: int) -> dict[str, Any]:
     return {"since": HISTORY.midnight(day), "until": HISTORY.midnight(day + 1)}
 
 
 def line_of(day: int) -> dict[str, Any]:
-    """An invoice line over one day of one customer's usage."""
+    """An invoice line over one day of what one customer used of m-1."""
+    spans = {f"{name}s": [moment] for name, moment in of_day(day).items()}
+    runs = {"customer_id": "c-7", "usage_key_ids": [13]} | spans
+    page = {"batch_seq": FINAL, "after_seq": 0, "after_ordinal": -1, "limit": 1_000}
+    return of_day(day) | runs | page
+
+
+def runs_of(day: int) -> dict[str, Any]:
+    """What leads to the keys of such a line."""
     matched = {"models": ["m-1"], "tiers": ["standard"], "adapters": [""], "regions": [""]}
     matched |= {"projects": [""], "agents": [""]}
     line = {"customer_id": "c-7", "meters": ["input_uncached"], "bands": [0], "outcomes": [0]}
-    spans = {name: [moment] for name, moment in zip(SPANS, of_day(day).values(), strict=True)}
-    page = {"batch_seq": FINAL, "after_seq": 0, "after_ordinal": -1, "limit": 1_000}
-    return of_day(day) | matched | line | spans | page
+    spans = {f"span_{name}s": [moment] for name, moment in of_day(day).items()}
+    return of_day(day) | matched | line | spans | {"batch_seq": FINAL}
 
 
 def partition(day: int) -> str:
@@ -161,6 +165,7 @@ HOT = [
     Asked("cost/cost", "find_eventful_windows", FACTORY | AN_HOUR, 800),
     Asked("cost/cost", "sum_costs_to_book", FACTORY | BOOKED, 6_000),
     Asked("metering/retention", "find_windows_to_fold", JUST_STORED, 100),
+    Asked("billing/invoice", "trace_runs", runs_of(4), 400, roles=EVERYONE),
     # A customer's day reaches into the next one by what its first batch brought late.
     Asked("billing/invoice", "trace_events", line_of(4), 1_600, {4, 5}, EVERYONE),
     Asked("billing/invoice", "trace_events", line_of(OPEN), 1_900, {OPEN}, EVERYONE, title=" open"),

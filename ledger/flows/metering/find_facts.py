@@ -14,7 +14,8 @@ import polars as pl
 
 from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.billing.traced import TracedEvent
-from ledger.store.billing.trace import find_used, trace_batches, trace_events, trace_windows
+from ledger.domain.metering.times import micros
+from ledger.store.billing.trace import LineRun, find_runs, trace_batches, trace_events
 from ledger.store.metering.archive_files import scan_archived
 from ledger.store.metering.chunks import (
     Chunk,
@@ -32,6 +33,7 @@ from ledger.store.metering.correction import (
     find_standing,
 )
 from ledger.store.metering.fact_columns import FACT_KEY, SCHEMA
+from ledger.store.metering.facts import list_fact_pages
 from ledger.store.metering.retention import (
     ArchivedDay,
     FateStep,
@@ -43,9 +45,11 @@ from ledger.store.metering.retention import (
 )
 from ledger.store.queries import Connection
 
-# The columns of a fact in a frame that are shown as they are, and what else a trace goes by.
-SHOWN = tuple(each.name for each in fields(TracedEvent) if each.name != "source")
-TRACED = (*SHOWN, "usage_key_id", "source_id")
+# A traced event as columns of a frame, and what else a trace goes by.
+SHOWN = tuple("source_id" if each.name == "source" else each.name for each in fields(TracedEvent))
+TRACED = (*SHOWN, "usage_key_id")
+_SOURCE = SHOWN.index("source_id")
+FEW_CHUNKS = 2
 
 
 async def find_standing_facts(
@@ -143,19 +147,21 @@ async def trace_line(
     limit: int = 1_000,
 ) -> list[TracedEvent]:
     """`trace_events`, with facts of chunks and archived days, in stored order."""
-    used = await find_used(
+    runs = await find_runs(
         connection,
         line=line,
         customer_id=customer_id,
         batch_seq=batch_seq,
         subscription_id=subscription_id,
     )
-    events = await trace_events(
+    if not runs:
+        return []
+    events = await _trace_rows(
         connection,
         line=line,
         customer_id=customer_id,
         batch_seq=batch_seq,
-        used=used,
+        runs=runs,
         after=after,
         limit=limit,
     )
@@ -171,17 +177,12 @@ async def trace_line(
     )
     if not (chunks or days):
         return events
-    pairs = await trace_windows(
-        connection, line=line, customer_id=customer_id, batch_seq=batch_seq, used=used
-    )
-    windows = _windows(pairs)
-    wanted = pl.col("usage_key_id").is_in(sorted({key for key, _ in pairs}))
+    wanted = _wanted(runs)
     names = await list_source_names(connection)
 
     def read(facts: pl.LazyFrame) -> list[TracedEvent]:
-        asked = facts.filter(wanted).select(TRACED)
-        traced = _of_windows(asked, windows, batch_seq, after).head(limit).collect()
-        return [_traced(row, names) for row in traced.iter_rows(named=True)]
+        traced = _of_runs(facts, runs, batch_seq, after).select(SHOWN).head(limit).collect()
+        return [_traced(row, names) for row in traced.iter_rows()]
 
     chunked: list[TracedEvent] = []
     visible = VisibleKeys()
@@ -193,10 +194,35 @@ async def trace_line(
             chunked += await asyncio.to_thread(read, facts.lazy())
     events += chunked
     for day in days:
-        events += await asyncio.to_thread(read, scan_archived(day))
+        events += await asyncio.to_thread(read, scan_archived(day).filter(wanted))
     # A day that was dropped between two reads is in both.
     each = {event.stored_at: event for event in events}
     return [each[at] for at in sorted(each)][:limit]
+
+
+async def _trace_rows(
+    connection: Connection,
+    *,
+    line: InvoiceLine,
+    customer_id: str,
+    batch_seq: int,
+    runs: Sequence[LineRun],
+    after: tuple[int, int],
+    limit: int,
+) -> list[TracedEvent]:
+    """`trace_events`, where any day has facts in rows at all: once merged it has none, and to plan
+    what reads every day takes longer than to look."""
+    if not any(day.pages for day in await list_fact_pages(connection)):
+        return []
+    return await trace_events(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        runs=runs,
+        after=after,
+        limit=limit,
+    )
 
 
 async def _find_traced_chunks(
@@ -217,8 +243,9 @@ async def _find_traced_chunks(
         customer_id=customer_id,
     )
     chunks = await find_chunks(connection, search)
-    if not chunks:
-        return []
+    # To read so few costs less than to ask which of them hold none.
+    if len(chunks) <= FEW_CHUNKS:
+        return chunks
     spans = await trace_batches(connection, line=line, customer_id=customer_id)
     ends = [last for _, last in spans]
     return [
@@ -234,26 +261,50 @@ def _nth(events: Sequence[TracedEvent], n: int) -> tuple[int, int]:
     return sorted(event.stored_at for event in events)[n - 1]
 
 
-def _windows(pairs: Sequence[tuple[int, datetime]]) -> pl.LazyFrame:
-    schema = pl.Schema({name: SCHEMA[name] for name in ("usage_key_id", "time")})
-    windows = pl.LazyFrame(pairs, schema=schema, orient="row")
-    return windows.rename({"time": "window_start"})
+def _wanted(runs: Sequence[LineRun]) -> pl.Expr:
+    """What runs may be of, by what a reader can skip."""
+    time = pl.col("time")
+    return (
+        pl.col("usage_key_id").is_in(sorted({run.usage_key_id for run in runs}))
+        & (time >= _lit(min(run.since for run in runs)))
+        & (time < _lit(max(run.until for run in runs)))
+    )
 
 
-def _of_windows(
-    facts: pl.LazyFrame, windows: pl.LazyFrame, batch_seq: int, after: tuple[int, int]
+def _lit(moment: datetime) -> pl.Expr:
+    """A moment as a column has it; of a datetime with a zone polars makes a frame first."""
+    return pl.lit(micros(moment)).cast(SCHEMA["time"])
+
+
+def _of_runs(
+    facts: pl.LazyFrame, runs: Sequence[LineRun], batch_seq: int, after: tuple[int, int]
 ) -> pl.LazyFrame:
     seq, ordinal = pl.col("batch_seq"), pl.col("ordinal")
+    spans = pl.LazyFrame(
+        {
+            "usage_key_id": pl.Series([r.usage_key_id for r in runs], dtype=SCHEMA["usage_key_id"]),
+            "since": pl.Series([micros(r.since) for r in runs]).cast(SCHEMA["time"]),
+            "until": pl.Series([micros(r.until) for r in runs]).cast(SCHEMA["time"]),
+        }
+    )
     return (
         facts.filter(
             (seq <= batch_seq) & ((seq > after[0]) | ((seq == after[0]) & (ordinal > after[1])))
         )
-        .with_columns(window_start=pl.col("time").dt.truncate("15m"))
-        .join(windows, on=["usage_key_id", "window_start"], how="semi")
+        .sort("time")
+        .join_asof(
+            spans.sort("since"),
+            left_on="time",
+            right_on="since",
+            by="usage_key_id",
+            check_sortedness=False,
+        )
+        .filter(pl.col("time") < pl.col("until"))
         .sort("batch_seq", "ordinal")
     )
 
 
-def _traced(row: Mapping[str, Any], names: Mapping[int, str]) -> TracedEvent:
-    shown = {name: row[name] for name in SHOWN}
-    return TracedEvent(source=names.get(row["source_id"]), **shown)
+def _traced(row: Sequence[Any], names: Mapping[int, str]) -> TracedEvent:
+    said = [*row]
+    said[_SOURCE] = names.get(said[_SOURCE])
+    return TracedEvent(*said)

@@ -261,24 +261,29 @@ SELECT s.rate_card_id, lower(s.valid) AS since, upper(s.valid) AS until
   FROM subscriptions_of(ARRAY[:customer_id::text], :batch_seq) s
  WHERE s.valid && tstzrange(:since, :until) AND (:subscription_id::text IS NULL OR s.subscription_id = :subscription_id);
 
+-- name: trace_runs
+-- The keys behind an invoice line and when its price applied to each, by charge (customer_id, day_start, batch_seq).
+SELECT k.usage_key_id, s.since, s.until
+  FROM (SELECT DISTINCT c.usage_key_id FROM charge c
+         WHERE c.customer_id = :customer_id AND c.day_start >= :since AND c.day_start < :until
+           AND c.meter = ANY(:meters::text[]) AND c.batch_seq <= :batch_seq) c
+  JOIN priced_keys(:batch_seq) k USING (usage_key_id)
+  JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
+              :projects::text[], :agents::text[], :outcomes::int[], :span_sinces::timestamptz[], :span_untils::timestamptz[])
+    AS s (model, tier, adapter, region, context_band, project_id, agent_id, outcomes, since, until)
+    ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
+   AND k.context_band = s.context_band AND k.project_id = s.project_id AND k.agent_id = s.agent_id
+   AND k.outcomes = s.outcomes
+ ORDER BY 1, 2;
+
 -- name: trace_events
--- Facts behind an invoice line: what its keys used while its price applied, its keys by charge (customer_id, day_start,
--- batch_seq). In a day that is closed their facts are found by the partition's index on (usage_key_id, time), one probe
+-- Facts in rows of a customer's keys, each in a span, no two of which hold the same fact. In a day that is closed they
+-- are found by the partition's index on (usage_key_id, time), one probe
 -- for each key and span. An open day has no such index: there the batches of the windows' deltas, folded or not, lead
 -- through the BRIN on batch_seq, one probe for each range of batches, made coarse so that they are few, and keys and
 -- spans are looked up in a list. OFFSET 0 and IS TRUE hold the planner to that: it cannot know how few they are.
 WITH runs AS MATERIALIZED (
-  SELECT k.usage_key_id, s.since, s.until
-    FROM (SELECT DISTINCT c.usage_key_id FROM charge c
-           WHERE c.customer_id = :customer_id AND c.day_start >= :since AND c.day_start < :until
-             AND c.meter = ANY(:meters::text[]) AND c.batch_seq <= :batch_seq) c
-    JOIN priced_keys(:batch_seq) k USING (usage_key_id)
-    JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
-                :projects::text[], :agents::text[], :outcomes::int[], :span_sinces::timestamptz[], :span_untils::timestamptz[])
-      AS s (model, tier, adapter, region, context_band, project_id, agent_id, outcomes, since, until)
-      ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
-     AND k.context_band = s.context_band AND k.project_id = s.project_id AND k.agent_id = s.agent_id
-     AND k.outcomes = s.outcomes
+  SELECT r.* FROM unnest(:usage_key_ids::bigint[], :sinces::timestamptz[], :untils::timestamptz[]) AS r (usage_key_id, since, until)
 ), batches AS MATERIALIZED (
   SELECT unnest(range_agg(int8range(coalesce(d.first_batch_seq, d.batch_seq) / 256 * 256,
                                    (d.batch_seq / 256 + 1) * 256))) AS span
@@ -322,25 +327,6 @@ SELECT lower(b.span) AS first, upper(b.span) - 1 AS last
           FROM usage_delta d
          WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until) b
  ORDER BY 1;
-
--- name: trace_windows
--- The windows behind an invoice line, as trace_events finds them; usage_delta (customer_id, window_start). Rows of one
--- window are made one before their key is looked at: there is one for each batch until they are folded.
-WITH used AS MATERIALIZED (
-  SELECT DISTINCT d.usage_key_id, d.window_start FROM usage_delta d
-   WHERE d.customer_id = :customer_id AND d.window_start >= :since AND d.window_start < :until
-     AND d.batch_seq <= :batch_seq
-), keys AS MATERIALIZED (
-  SELECT k.* FROM priced_keys(:batch_seq) k WHERE k.usage_key_id IN (SELECT u.usage_key_id FROM used u)
-)
-SELECT DISTINCT u.usage_key_id, u.window_start
-  FROM used u JOIN keys k USING (usage_key_id)
-  JOIN unnest(:models::text[], :tiers::text[], :adapters::text[], :regions::text[], :bands::smallint[],
-              :projects::text[], :agents::text[], :outcomes::int[], :span_sinces::timestamptz[], :span_untils::timestamptz[])
-    AS s (model, tier, adapter, region, context_band, project_id, agent_id, outcomes, since, until)
-    ON k.model = s.model AND k.tier = s.tier AND k.adapter = s.adapter AND k.region = s.region
-   AND k.context_band = s.context_band AND k.project_id = s.project_id AND k.agent_id = s.agent_id
-   AND k.outcomes = s.outcomes AND u.window_start >= s.since AND u.window_start < s.until;
 
 -- name: sum_days
 -- What a period of a subscription was charged by day of a zone, at a cut-off; charge (customer_id, day_start, batch_seq).

@@ -17,53 +17,75 @@ from ledger.store.pricing.rating import find_cards, find_kinds, has_named_prices
 from ledger.store.queries import Connection
 
 
+@dataclass(frozen=True, slots=True)
+class LineRun:
+    """A usage key, and a span in which a line's price applied to what it used."""
+
+    usage_key_id: int
+    since: datetime
+    until: datetime
+
+
+async def find_runs(
+    connection: Connection,
+    *,
+    line: InvoiceLine,
+    customer_id: str,
+    batch_seq: int,
+    subscription_id: str | None = None,
+) -> list[LineRun]:
+    """What an invoice line is of, up to a cut-off; no two runs hold the same usage.
+
+    Of an adjustment: all that may ever have been charged at its price, of which part was billed
+    before; of a part of a price that looks at a whole period: all that it looked at.
+    """
+    used = await _find_used(
+        connection,
+        line=line,
+        customer_id=customer_id,
+        batch_seq=batch_seq,
+        subscription_id=subscription_id,
+    )
+    rows = await INVOICE["trace_runs"].rows(
+        connection,
+        **_columns(customer_id, used),
+        since=line.key.service_start,
+        until=line.key.service_end,
+        meters=sorted({use.meter for use in used}),
+        batch_seq=batch_seq,
+    )
+    spans: dict[int, list[Period]] = defaultdict(list)
+    for row in rows:
+        spans[row["usage_key_id"]].append(Period(row["since"], row["until"]))
+    return [LineRun(key, span.start, span.end) for key, of in spans.items() for span in _merged(of)]
+
+
 async def trace_events(
     connection: Connection,
     *,
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
-    used: Sequence["LineUse"],
+    runs: Sequence[LineRun],
     after: tuple[int, int] = (0, -1),
     limit: int = 1_000,
 ) -> list[TracedEvent]:
-    """Facts of who used it behind an invoice line, up to a cut-off, in stored order; `used` is what
-    `find_used` found, `after` is where a page ended.
-
-    Of an adjustment: all facts that may ever have been charged at its price, of which part was
-    billed before; of a part of a price that looks at a whole period: all that it looked at.
-    """
+    """Facts in rows behind an invoice line, up to a cut-off, in stored order; `runs` is what
+    `find_runs` found, `after` is where a page ended."""
     return await INVOICE["trace_events"].values(
         connection,
         TracedEvent,
-        **_columns(customer_id, used),
+        customer_id=customer_id,
+        usage_key_ids=[run.usage_key_id for run in runs],
+        sinces=[run.since for run in runs],
+        untils=[run.until for run in runs],
         since=line.key.service_start,
         until=line.key.service_end,
-        meters=sorted({use.meter for use in used}),
         batch_seq=batch_seq,
         after_seq=after[0],
         after_ordinal=after[1],
         limit=limit,
     )
-
-
-async def trace_windows(
-    connection: Connection,
-    *,
-    line: InvoiceLine,
-    customer_id: str,
-    batch_seq: int,
-    used: Sequence["LineUse"],
-) -> list[tuple[int, datetime]]:
-    """(usage_key_id, window_start) of the usage behind an invoice line, as `find_used` found it."""
-    rows = await INVOICE["trace_windows"].rows(
-        connection,
-        **_columns(customer_id, used),
-        since=line.key.service_start,
-        until=line.key.service_end,
-        batch_seq=batch_seq,
-    )
-    return [(row["usage_key_id"], row["window_start"]) for row in rows]
 
 
 async def trace_batches(
@@ -80,7 +102,7 @@ async def trace_batches(
 
 
 @dataclass(frozen=True, slots=True)
-class LineUse:
+class _LineUse:
     """What a line's price was charged for, and when."""
 
     key: UsageKey
@@ -88,14 +110,14 @@ class LineUse:
     span: Period
 
 
-async def find_used(
+async def _find_used(
     connection: Connection,
     *,
     line: InvoiceLine,
     customer_id: str,
     batch_seq: int,
     subscription_id: str | None = None,
-) -> list[LineUse]:
+) -> list[_LineUse]:
     """What was charged at a line's price, or at another of the same terms, in its service period,
     of one subscription or any: as the cards said at the cut-off, or of an adjustment whenever they
     ever did."""
@@ -117,7 +139,7 @@ async def find_used(
         meters = {line.key.meter}
         if terms.price.basis is not Basis.EACH:
             meters |= {meter for meter, of in FALLBACK.items() if of == terms.meter}
-        return [LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
+        return [_LineUse(key, meter, span) for key in keys for meter in meters for span in spans]
     used: dict[tuple[UsageKey, str], list[Period]] = defaultdict(list)
     whose = (customer_id, subscription_id)
     for card, within in await _find_cards(connection, whose, service, batch_seq):
@@ -125,7 +147,7 @@ async def find_used(
             if listed.price is not None and _is_alike(listed.price, terms):
                 used[listed.key, listed.meter].append(Period(listed.since, listed.until))
     return [
-        LineUse(key, meter, span)
+        _LineUse(key, meter, span)
         for (key, meter), spans in used.items()
         if terms.price.basis is not Basis.EACH or meter == line.key.meter
         for span in _merged(spans)
@@ -188,7 +210,7 @@ def _is_alike(price: CardPrice, terms: LinePrice) -> bool:
     return price.price == terms.price and scope == (terms.project_id, terms.agent_id, terms.hours)
 
 
-def _columns(customer_id: str, used: Iterable[LineUse]) -> Mapping[str, object]:
+def _columns(customer_id: str, used: Iterable[_LineUse]) -> Mapping[str, object]:
     # A fact has all meters: it is of a key and a span once.
     each = sorted({(use.key, use.span) for use in used})
     return {
