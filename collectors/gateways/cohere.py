@@ -5,9 +5,18 @@ what the provider charges for. Search units and classifications are no tokens.
 """
 
 from collectors.errors import GatewayUsageError
-from collectors.gateways.fields import RawUsage, UsageBody, body, checked, count, details, unread
+from collectors.gateways.fields import (
+    RawUsage,
+    UsageBody,
+    body,
+    checked,
+    count,
+    details,
+    unread,
+    whole,
+)
 
-_BILLED, _USED = "billed_units", "tokens"
+_BOTH = _BILLED, _USED = "billed_units", "tokens"
 _COUNTS = ("input_tokens", "output_tokens")
 _CACHED = "cached_tokens"
 _KNOWN = frozenset({_BILLED, _USED, _CACHED})
@@ -16,7 +25,7 @@ _KNOWN = frozenset({_BILLED, _USED, _CACHED})
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = checked(usage)
-    billed, used = details(usage, _BILLED), details(usage, _USED)
+    billed, used = ({n: whole(v) for n, v in details(usage, each).items()} for each in _BOTH)
     counts = billed if any(count(billed, name) is not None for name in _COUNTS) else used
     given = [count(counts, name) for name in _COUNTS]
     beside = unread(billed, frozenset(_COUNTS), within=_BILLED)

@@ -8,18 +8,29 @@ from collectors.errors import GatewayUsageError
 RawUsage = Mapping[str, Any]
 UsageBody = dict[str, Any]
 NAME_MAX = 128
+# Beyond it a double may be another whole number than was meant.
+DOUBLE_EXACT_MAX = 2**53
 # What Anthropic counts of tools, by its names and ours.
 TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "web_fetch.requests"}
 
 
 def count(usage: RawUsage, name: str) -> int | None:
-    """A count by its name; None when absent or null; refuses what is not a whole number."""
-    value = usage.get(name)
+    """A count by its name; None when absent or null; refuses what is not a whole number.
+
+    Libraries that have counts as doubles (Cohere's, and protobuf's Struct) write 12.0.
+    """
+    value = whole(usage.get(name))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise GatewayUsageError(f"usage.{name}: found {value!r}; send a whole number of tokens")
     return value
+
+
+def whole(value: Any) -> Any:
+    """A double that holds a whole number as that number; anything else as it is."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= DOUBLE_EXACT_MAX
+    return int(value) if exact else value
 
 
 def needed(usage: RawUsage, *names: str) -> int:

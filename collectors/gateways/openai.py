@@ -77,7 +77,7 @@ _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 # Realtime splits what was cached by modality.
 _CACHED_DETAILS = "cached_tokens_details"
 _MODALITIES: Mapping[str, str] = MappingProxyType(
-    {"text_tokens": "text", "audio_tokens": "audio", "image_tokens": "image"}
+    {f"{kind}_tokens": kind for kind in ("text", "audio", "image", "video")}
 )
 _KNOWN_INSIDE = frozenset(
     (
@@ -91,10 +91,11 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = checked(usage)
     heard = _heard(usage)
-    if usage.get("type") == _BY_DURATION and heard:
+    if usage.get("type") == _BY_DURATION and (heard or usage.get("seconds") == 0):
         none: UsageBody = {"uncached": 0, "cache_read": 0, "cache_write": 0}
         silent: UsageBody = {"visible": 0, "reasoning": 0}
-        return body(input_leaves=none, output_leaves=silent, complete=complete) | {"other": heard}
+        result = body(input_leaves=none, output_leaves=silent, complete=complete)
+        return result | ({"other": heard} if heard else {})
     inputs, outputs = details(usage, *_INPUT_DETAILS), details(usage, *_OUTPUT_DETAILS)
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete

@@ -66,7 +66,7 @@ def test_openai_leaves_always_add_up_to_the_totals(
     [
         {},
         {"prompt_tokens": 5},
-        {"prompt_tokens": 5.0, "completion_tokens": 1},
+        {"prompt_tokens": 5.5, "completion_tokens": 1},
         {"prompt_tokens": True, "completion_tokens": 1},
         {"prompt_tokens": -5, "completion_tokens": 1},
         {
@@ -229,6 +229,44 @@ def test_what_was_heard_is_counted_in_its_own_unit() -> None:
     assert GATEWAYS["openai"](heard)["other"] == {"audio.milliseconds": 27_500}
     spoken = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_audio_seconds": 3}
     assert GATEWAYS["openai"](spoken)["other"] == {"audio.seconds": 3}
+
+
+def test_silence_that_is_charged_by_its_length_is_nothing() -> None:
+    for nothing in (0, 0.0):
+        usage = GATEWAYS["openai"]({"type": "duration", "seconds": nothing})
+        assert (usage["input_total"], usage["output_total"]) == (0, 0)
+        assert "other" not in usage
+
+
+@pytest.mark.parametrize(
+    ("gateway", "raw"),
+    [
+        ("openai", {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}),
+        ("anthropic", {"input_tokens": 12, "output_tokens": 3, "cache_read_input_tokens": 4}),
+        ("gemini", {"promptTokenCount": 12, "candidatesTokenCount": 3, "totalTokenCount": 15}),
+        ("bedrock", {"inputTokens": 12, "outputTokens": 3}),
+        ("cohere", {"billed_units": {"input_tokens": 12, "output_tokens": 3, "search_units": 2}}),
+        ("otel", {"gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3}),
+    ],
+)
+def test_counts_that_a_library_has_as_doubles_are_the_same_counts(
+    gateway: str, raw: dict[str, Any]
+) -> None:
+    doubled = json.loads(json.dumps(raw), parse_int=float)
+    assert GATEWAYS[gateway](doubled) == GATEWAYS[gateway](raw)
+    with pytest.raises(GatewayUsageError, match="whole number"):
+        GATEWAYS["openai"]({"prompt_tokens": 2.0**60, "completion_tokens": 1})
+
+
+def test_video_is_a_kind_of_its_own_wherever_its_tokens_stand() -> None:
+    usage = GATEWAYS["openai"](
+        {
+            **{"prompt_tokens": 900, "completion_tokens": 5},
+            "prompt_tokens_details": {"cached_tokens": 0, "text_tokens": 20, "video_tokens": 880},
+        }
+    )
+    assert usage["modality"] == {"input.text": 20, "input.video": 880}
+    assert "other" not in usage
 
 
 def test_a_reranking_is_charged_by_its_searches() -> None:
