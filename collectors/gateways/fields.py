@@ -27,10 +27,11 @@ def count(usage: RawUsage, name: str) -> int | None:
     return value
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> object:
     """A double that holds a whole number as that number; anything else as it is."""
-    exact = isinstance(value, float) and value.is_integer() and abs(value) <= DOUBLE_EXACT_MAX
-    return int(value) if exact else value
+    if isinstance(value, float) and value.is_integer() and abs(value) <= DOUBLE_EXACT_MAX:
+        return int(value)
+    return value
 
 
 def needed(usage: RawUsage, *names: str) -> int:

@@ -156,6 +156,26 @@ def test_ndjson_fields_are_reached_by_their_path(factory: CommandLine, tmp_path:
     assert usage(factory)["total"]["uncached"] == 5
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson", "array"])
+def test_columns_that_are_called_what_they_mean_need_no_map(
+    factory: CommandLine, tmp_path: Path, form: str
+) -> None:
+    rows = [
+        {"time": "2024-03-01T10:00:00Z", "input": "7", "output": "1", "model": "m", "note": "x"},
+        {"time": "2024-03-01T10:20:00Z", "input": "5", "output": "2", "model": "m", "note": "y"},
+    ]
+    lines = [json.dumps(row) for row in rows]
+    cells = [",".join(row) for row in (rows[0], *(row.values() for row in rows))]
+    whole = {"csv": "\n".join(cells), "ndjson": "\n".join(lines), "array": f"[{','.join(lines)}]"}
+    path = tmp_path / "log"
+    path.write_text(whole[form])
+    # What is said of every row is said, whatever a column of its name has.
+    done = factory.json("backfill", path, "--set", "customer=acme", "--set", "model=gpt-x")
+    assert done["created"] == 2
+    (row,) = usage(factory, "--by", "model")["items"]
+    assert (row["model"], row["input_tokens"], row["output_tokens"]) == ("gpt-x", 12, 3)
+
+
 def test_a_json_array_is_read_like_its_lines(factory: CommandLine, tmp_path: Path) -> None:
     rows = [{"at": "2024-03-01T10:00:00Z", "in": 100, "out": 7}, {"at": "no", "in": 1, "out": 1}]
     path = tmp_path / "log.json"

@@ -17,7 +17,7 @@ from ledger.commands.data.imports import pairs
 from ledger.commands.data.presets import PRESETS
 from ledger.commands.data.provider_costs import ComparedCost, compare_costs, show_costs
 from ledger.commands.data.show import counted, json_option, print_json, print_table, progress
-from ledger.commands.data.usage_file import Cells, digest_of, open_usage_file
+from ledger.commands.data.usage_file import Cells, columns_of, digest_of, open_usage_file
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.run.periods import read_start
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -68,7 +68,12 @@ MEANING = {
 )
 @click.option("--against", "rate_card_id", help="Hold what lines say they cost against this card.")
 @click.argument("file", type=FILE)
-@click.option("--map", "mapped", multiple=True, help="MEANING=COLUMN, like input=ContextTokens.")
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    help="MEANING=COLUMN, like input=ContextTokens. Without any, columns are what they are called.",
+)
 @click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
 @click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
 @click.option(
@@ -103,7 +108,11 @@ def backfill(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    log = _log(file, preset_name, start, pairs(mapped, "--map"), delimiter)
+    columns = pairs(mapped, "--map")
+    if preset_name is None and not columns:
+        own = [name for name in columns_of(file, delimiter=delimiter) if name in TARGETS]
+        columns = {name: name for name in own if name not in pairs(fixed, "--set")}
+    log = _log(file, preset_name, start, columns, delimiter)
     said = {**log.fixed, **pairs(fixed, "--set")}
     shape = RowShape(
         source=source or file.name,

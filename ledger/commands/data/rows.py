@@ -16,6 +16,8 @@ from ledger.wire.strict_json import load_json
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTES_MAX = 512 * 1024 * 1024
+# Signs that part cells, as people call them.
+_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "pipe", ",": "comma"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,13 @@ def check_columns(path: Path, there: Sequence[str], wanted: Sequence[str]) -> No
 
 
 def check_header(path: Path, header: Sequence[str]) -> None:
-    """Refuse a header that gives two columns one name: which was meant cannot be told."""
+    """Refuse a header that gives two columns one name, of which nobody can tell which was meant,
+    and one that nothing parts where another delimiter would."""
+    if len(header) == 1 and (inside := [sign for sign in _DELIMITERS if sign in header[0]]):
+        raise InvalidInputError(
+            f"{path.name} has one column, {shorten(header[0])}.",
+            f"Give --delimiter {_DELIMITERS[inside[0]]}.",
+        )
     numbers: dict[str, int] = {}
     for at, name in enumerate(header, 1):
         if name and name in numbers:

@@ -43,6 +43,21 @@ def open_usage_file(
             yield _explained(path, _csv_rows(path, text, columns, delimiter))
 
 
+def columns_of(path: Path, *, delimiter: str = ",") -> list[str]:
+    """The names that its header has, or its first object; InvalidInputError where it has none."""
+    with _open_text(path) as text:
+        first = _first_char(path, text)
+        if first == "{":
+            names: Iterator[list[str]] = (list(value) for _, value in _json_lines(path, text))
+        elif first == "[":
+            names = (list(row.cells) for row in read_rows(path))
+        else:
+            names = _csv_lines(path, text, delimiter)
+        header = [name.strip() for name in next(_explained(path, names), [])]
+        check_header(path, header)
+        return header
+
+
 def digest_of(path: Path) -> bytes:
     """SHA-256 of what a file holds, unpacked where it is gzip; InvalidInputError where it broke."""
     digest = sha256()
@@ -114,6 +129,16 @@ def _csv_rows(path: Path, text: TextIO, columns: Sequence[str], delimiter: str) 
         raise InvalidInputError(
             f"{path.name} line {lines.line_num} is not CSV: {error}.",
             "What came before it is recorded; mend the line and run it again.",
+        ) from error
+
+
+def _csv_lines(path: Path, text: TextIO, delimiter: str) -> Iterator[list[str]]:
+    lines = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise InvalidInputError(
+            f"{path.name} line {lines.line_num} is not CSV: {error}.", "Mend the line."
         ) from error
 
 
