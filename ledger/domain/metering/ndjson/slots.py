@@ -23,7 +23,9 @@ _QUOTE, _BACKSLASH, _SPACE, _POINT, _COLON, _PLUS, _DASH = 34, 92, 32, 46, 58, 4
 _T, _Z = 84, 90
 _ZERO, _NINE = 48, 57
 # As many lines as stay in the processor's cache, and where a table of texts begins.
-_BLOCK_LINES, _TABLE_MIN = 512, 64
+_BLOCK_LINES, _TABLE_MIN, _TABLE_GROWTH = 512, 64, 4
+# What no text has in a table, and of a text's place there the hash and the code.
+_FREE, _MARK, _CODE = np.int64(-1), np.uint64(0x7FFFFFFF), np.int64(0xFFFFFFFF)
 _YEAR_MIN, _YEAR_MAX = 1970, 2200
 # Where the digits of a fraction begin in a time.
 _FRACTION = 20
@@ -81,11 +83,12 @@ def match_lines(
     whatever is called here stands in this file, so that none of it is older than the rest.
     """
     matched = np.zeros(starts.size, np.bool_)
-    tables = np.full((numbered.slots.size, _TABLE_MIN), -1, np.int64)
+    tables = _tables(numbered.slots.size, starts.size)
+    sizes = np.full(numbered.slots.size, _TABLE_MIN, np.int64)
     for since in range(0, starts.size, _BLOCK_LINES):
         until = min(since + _BLOCK_LINES, starts.size)
         _match(octets, words, starts, ends, fixed, rules, since, until, values, lengths, matched)
-        tables = _code_texts(words, values, lengths, matched, since, until, tables, numbered)
+        _code_texts(words, values, lengths, matched, since, until, tables, sizes, numbered)
     return matched
 
 
@@ -154,6 +157,18 @@ def _match(
 
 
 @compiled
+def _tables(slots: int, lines: int) -> Ints:
+    """Room for a table a slot; only what is used of it is ever touched."""
+    most = _TABLE_MIN
+    while most < 2 * lines:
+        most *= _TABLE_GROWTH
+    # Tables a power of two apart would meet in the same places of the cache.
+    tables = np.empty((slots, most + _TABLE_MIN), np.int64)
+    tables[:, :_TABLE_MIN] = _FREE
+    return tables
+
+
+@compiled
 def _code_texts(
     words: Words,
     starts: Ints,
@@ -162,11 +177,12 @@ def _code_texts(
     since: int,
     until: int,
     tables: Ints,
+    sizes: Ints,
     numbered: Numbered,
-) -> Ints:
+) -> None:
     """Number the texts of those of `lines` from `since` to before `until`, on from a call before.
 
-    `tables` is what that call returned: of each slot the codes, at the place of their text's hash.
+    The table of each slot has, at the place of a text's hash, 31 bits of that above its code.
     """
     slots, codes, firsts, counts = numbered
     for line in range(since, until):
@@ -175,43 +191,40 @@ def _code_texts(
         for n in range(slots.size):
             slot = slots[n]
             start, length = starts[slot, line], lengths[slot, line]
-            size = tables.shape[1]
-            bucket = _hash(words, start, length) & _U64(size - 1)
-            while tables[n, bucket] >= 0:
-                other = firsts[n, tables[n, bucket]]
-                if lengths[slot, other] == length and _equal(
-                    words, start, starts[slot, other], length
-                ):
-                    break
-                bucket = (bucket + _U64(1)) & _U64(size - 1)
-            if tables[n, bucket] < 0:
-                tables[n, bucket] = counts[n]
+            mark = np.int64(_hash(words, start, length) & _MARK)
+            at = mark & (sizes[n] - 1)
+            entry = tables[n, at]
+            while entry != _FREE:
+                if entry >> 32 == mark:
+                    other = firsts[n, entry & _CODE]
+                    if lengths[slot, other] == length and _equal(
+                        words, start, starts[slot, other], length
+                    ):
+                        break
+                at = (at + 1) & (sizes[n] - 1)
+                entry = tables[n, at]
+            if entry == _FREE:
+                entry = mark << 32 | counts[n]
+                tables[n, at] = entry
                 firsts[n, counts[n]] = line
                 counts[n] += 1
-            codes[n, line] = tables[n, bucket]
-            if counts[n] * 2 > size:
-                tables = _grow(words, starts, lengths, size * 4, numbered)
-    return tables
+                if counts[n] * 2 > sizes[n]:
+                    sizes[n] = _grow(tables[n], sizes[n])
+            codes[n, line] = entry & _CODE
 
 
 @compiled
-def _grow(
-    words: Words,
-    starts: Ints,
-    lengths: Ints,
-    size: int,
-    numbered: Numbered,
-) -> Ints:
-    slots, _, firsts, counts = numbered
-    tables = np.full((slots.size, size), -1, np.int64)
-    for n in range(slots.size):
-        for code in range(counts[n]):
-            start, length = starts[slots[n], firsts[n, code]], lengths[slots[n], firsts[n, code]]
-            bucket = _hash(words, start, length) & _U64(size - 1)
-            while tables[n, bucket] >= 0:
-                bucket = (bucket + _U64(1)) & _U64(size - 1)
-            tables[n, bucket] = code
-    return tables
+def _grow(table: Ints, size: int) -> int:
+    """Spread a table over more of its room; how much that is."""
+    entries, larger = table[:size].copy(), size * _TABLE_GROWTH
+    table[:larger] = _FREE
+    for entry in entries:
+        if entry != _FREE:
+            at = (entry >> 32) & (larger - 1)
+            while table[at] != _FREE:
+                at = (at + 1) & (larger - 1)
+            table[at] = entry
+    return larger
 
 
 @inlined
