@@ -15,7 +15,7 @@ from ledger.store.connect import connect
 from ledger.store.metering.check import read_activity_sums, read_mark_sums, read_usage_sums
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_order import in_some_order, some_events
-from tests.support.database import Database
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
@@ -74,9 +74,9 @@ COUNTS = st.one_of(st.sampled_from(EDGES), st.integers(-(2**63), 2**63 - 1))
 @settings(max_examples=at_depth(20))
 @given(counts=st.lists(COUNTS, min_size=1, max_size=20))
 async def test_stored_sums_of_any_counts_are_whole(
-    superuser: Connection, counts: list[int]
+    database: Database, superuser: Connection, counts: list[int]
 ) -> None:
-    await superuser.execute("TRUNCATE usage_delta, activity, usage_mark")
+    await empty(database, "usage_delta, activity, usage_mark")
     each = "unnest($1::bigint[]) AS n"
     await superuser.execute(
         f"INSERT INTO usage_delta SELECT 'a', 1, $2, 1, n, 0, 0, 0, 0, n FROM {each}",

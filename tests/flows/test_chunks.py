@@ -30,7 +30,7 @@ from ledger.store.queries import Connection
 from tests.flows.test_archive import BEFORE, DAY, LATER, TODAY
 from tests.flows.test_ingest_properties import Thing, books, delivered, records_of, things
 from tests.support.asking import ask_as
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty, execute
 from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
@@ -53,10 +53,10 @@ LAYOUTS = {
     "columns": (COLUMNS,),
     "both in turn": (ROWS, COLUMNS),
 }
-EMPTY = """TRUNCATE usage_fact_20260806, usage_chunk_20260806, receipt, ingest_batch, event_key,
-                    correction, fate_change, conflict, quarantine, quarantine_raw,
-                    quarantine_replay, pending_sum, usage_delta, activity, activity_mask,
-                    usage_mark, agent_run_delta, usage_key, engine_key, source CASCADE"""
+EMPTY = """usage_fact_20260806, usage_chunk_20260806, receipt, ingest_batch, event_key,
+    correction, fate_change, conflict, quarantine, quarantine_raw, quarantine_replay,
+    pending_sum, usage_delta, activity, activity_mask, usage_mark, agent_run_delta, usage_key,
+    engine_key, source"""
 SMALL = settings(max_examples=at_depth(10))
 pytestmark = pytest.mark.timeout(300)
 
@@ -86,7 +86,7 @@ async def test_any_mix_of_rows_and_columns_gives_the_same_books(
     forms = [data.draw(st.sampled_from([ROWS, COLUMNS])) for _ in calls]
 
     async def told(limits: Sequence[IngestLimits]) -> list[Any]:
-        await execute(database.superuser_url, EMPTY)
+        await empty(database, EMPTY)
         gate, outcomes = Gate(opened), []
         for call, gate.limits in zip(calls, limits, strict=True):
             outcomes += await gate.outcomes(*records_of(call))
@@ -180,7 +180,7 @@ async def test_a_small_batch_writes_the_rows_that_a_copy_of_each_table_would(
         gate = await tell(opened, layout)
         await gate.send(*(keyed(attempt(f"m{n}", usage=unsaid, minute=n)) for n in range(9)))
         found.append(await written(opened))
-        await execute(database.superuser_url, EMPTY)
+        await empty(database, EMPTY)
     assert all(found[0].values()), "every table is written"
     assert found[0] == found[1]
 
@@ -193,7 +193,7 @@ async def test_every_reader_of_facts_says_the_same_of_rows_columns_and_files(
     expected = await answers(await tell(worker, "rows"))
     assert expected[2], "attempts ran on an engine"
     assert expected[4][3] == FirstFact(0, "acme", False)
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     gate = await tell(worker, layout)
     assert await worker.fetchval("SELECT count(*) FROM usage_chunk") >= 3
     assert await answers(gate) == expected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
 from tests.flows.test_ingest_properties import EMPTY, books, tokens_by_customer
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.usage import (
     SOURCE,
@@ -116,7 +116,7 @@ async def deliver(
     connection: Connection, database: Database, calls: Sequence[Sequence[Fact]]
 ) -> Any:
     """The books after these calls, which were empty before."""
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     gate = Gate(connection)
     for call in calls:
         await gate.send(*(one.record() for one in call))

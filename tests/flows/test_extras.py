@@ -33,7 +33,7 @@ from ledger.wire.batch import COLUMNAR
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.extras import EXTRAS, PART_OF, SAME_AS
 from tests.flows.test_archive import BEFORE, LATER, TODAY
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty, execute
 from tests.support.examples import at_depth
 from tests.support.usage import (
     NOW,
@@ -373,9 +373,9 @@ def counted(said: Mapping[str, Any]) -> Counter[str]:
     return found
 
 
-EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, correction, fate_change,
-                    usage_delta, extra_delta, usage_extra, pending_sum, activity,
-                    activity_mask, usage_mark, usage_key, engine_key, source CASCADE"""
+EMPTY = """usage_fact, usage_chunk, receipt, event_key, correction, fate_change, usage_delta,
+    extra_delta, usage_extra, pending_sum, activity, activity_mask, usage_mark, usage_key,
+    engine_key, source"""
 
 
 @given(batches=sent(), data=st.data())
@@ -386,7 +386,7 @@ async def test_any_mix_has_the_same_sums_by_any_way_and_pace(
     batches: list[list[tuple[str, str, int, dict[str, Any]]]],
     data: st.DataObject,
 ) -> None:
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     gate = Gate(gate.connection)
     latest: dict[str, tuple[int, str, dict[str, Any]]] = {}
     for batch in batches:

@@ -14,7 +14,7 @@ from ledger.store.queries import Connection
 from ledger.wire.batch import BatchHeader
 from ledger.wire.columnar_write import encode_columnar
 from ledger.wire.errors import WireError
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.hostile import bent_events, hostile_lines
 from tests.support.usage import Gate, attempt, fates, keyed, windows, windows_of_facts
@@ -24,10 +24,10 @@ HOSTILE = settings(
     max_examples=at_depth(20),
     suppress_health_check=list(HealthCheck),
 )
-EMPTY = """TRUNCATE usage_fact_20260806, gpu_reading_20260806, counter_reading_20260806, receipt,
-                    ingest_batch, event_key, correction, fate_change, conflict, quarantine,
-                    quarantine_raw, quarantine_replay, usage_delta, activity, activity_mask,
-                    provider_claim, usage_key, engine_key, source CASCADE"""
+EMPTY = """usage_fact_20260806, gpu_reading_20260806, counter_reading_20260806, receipt,
+    ingest_batch, event_key, correction, fate_change, conflict, quarantine, quarantine_raw,
+    quarantine_replay, usage_delta, activity, activity_mask, provider_claim, usage_key,
+    engine_key, source"""
 MANY = 70
 
 
@@ -40,7 +40,7 @@ def _nul_in_a_name(field: str) -> bytes:
 async def _assert_harmless(
     connection: Connection, database: Database, hostile: Sequence[Record]
 ) -> None:
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     gate = Gate(connection)
     good = [attempt(f"good{n}", minute=n % 60) for n in range(MANY)]
     found = await gate.send(keyed(*good[:1]), *hostile, keyed(*good[1:]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.metering.record import Record
 from ledger.store.queries import Connection
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.usage import (
     Event,
@@ -30,10 +30,9 @@ from tests.support.usage import (
 # A failing example is made smaller before it is shown.
 pytestmark = pytest.mark.timeout(300)
 SMALL = settings(max_examples=at_depth(10))
-EMPTY = """TRUNCATE usage_fact_20260806, receipt, ingest_batch, event_key, correction, fate_change,
-                    conflict, quarantine, quarantine_raw, quarantine_replay, usage_delta,
-                    activity, activity_mask, usage_mark, usage_key, engine_key, source
-                    CASCADE"""
+EMPTY = """usage_fact_20260806, receipt, ingest_batch, event_key, correction, fate_change,
+    conflict, quarantine, quarantine_raw, quarantine_replay, usage_delta, activity,
+    activity_mask, usage_mark, usage_key, engine_key, source"""
 MASKS = """SELECT e.engine_instance, e.model, m.window_start, bit_or(m.mask)::text AS mask
              FROM activity_mask m JOIN engine_key e USING (engine_key_id)
             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
@@ -111,7 +110,7 @@ async def deliver(
     connection: Connection, database: Database, calls: Sequence[Sequence[Thing]]
 ) -> list[str]:
     """What became of every event, in books that were empty before."""
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     gate = Gate(connection)
     return [found for call in calls for found in await gate.outcomes(*records_of(call))]
 

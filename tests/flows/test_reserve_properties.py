@@ -26,13 +26,14 @@ from ledger.flows.billing.reserve import release, reserve
 from ledger.store.queries import Connection
 from ledger.wire.extras import SAME_AS
 from tests.flows.test_reserve import ask, budget
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.usage import NOW, Gate, attempt, keyed, open_books
 
 pytestmark = pytest.mark.timeout(300)
 SETTINGS = settings(max_examples=at_depth(50))
 LIMIT, SMALLER_LIMIT = 300, 150
-EMPTY = "TRUNCATE budget_balance, reservation_hold, reservation_end, reservation, budget_alert"
+EMPTY = "budget_balance, reservation_hold, reservation_end, reservation, budget_alert"
 
 
 @dataclass(slots=True)
@@ -83,9 +84,9 @@ async def opened(worker: Connection) -> Connection:
 @SETTINGS
 @given(done=steps)
 async def test_any_interleaving_grants_what_fits_and_nothing_else(
-    opened: Connection, owner: Connection, done: list[tuple[Any, ...]]
+    opened: Connection, database: Database, done: list[tuple[Any, ...]]
 ) -> None:
-    await owner.execute(EMPTY)
+    await empty(database, EMPTY)
     gate, model, clock = Gate(opened), Model(), 0
     for what, *said in done:
         now = NOW + timedelta(seconds=clock)
@@ -204,9 +205,9 @@ keys = st.builds(
 @SETTINGS
 @given(offered=entered, key=keys)
 async def test_the_database_finds_the_price_that_rating_finds(
-    opened: Connection, owner: Connection, offered: list[tuple[Any, ...]], key: UsageKey
+    opened: Connection, database: Database, offered: list[tuple[Any, ...]], key: UsageKey
 ) -> None:
-    await owner.execute("TRUNCATE rate_card CASCADE")
+    await empty(database, "rate_card")
     await opened.execute("INSERT INTO rate_card VALUES ('card', 'factory', 'List', 'EUR', 1)")
     prices = []
     key = replace(key, outcomes=0)
@@ -247,9 +248,9 @@ async def test_the_database_finds_the_price_that_rating_finds(
 @SETTINGS
 @given(offered=rules, key=keys)
 async def test_the_database_finds_who_pays_as_rating_does(
-    opened: Connection, owner: Connection, offered: list[tuple[Any, ...]], key: UsageKey
+    opened: Connection, database: Database, offered: list[tuple[Any, ...]], key: UsageKey
 ) -> None:
-    await owner.execute("TRUNCATE rate_card CASCADE")
+    await empty(database, "rate_card")
     await opened.execute("INSERT INTO rate_card VALUES ('card', 'factory', 'List', 'EUR', 1)")
     prices = []
     for outcome, pays, model, tier, project, agent in offered:

@@ -29,7 +29,7 @@ from ledger.store.queries import Connection
 from ledger.store.sums import EncodedSums, UnsummedBatches, count_unsummed, sum_pending
 from ledger.wire.budget_inputs import NewBudget
 from ledger.wire.inputs import read_input
-from tests.support.database import Database, execute
+from tests.support.database import Database, empty
 from tests.support.examples import at_depth
 from tests.support.usage import AUTHOR, NOW, Event, Gate, add_customer, attempt, keyed, open_books
 
@@ -183,8 +183,8 @@ class Pace:
 
 
 STEPS = (*("send",) * 3, "sum", "break_off", "cut", "cut_inside", "open", "close", "fold")
-EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, pending_sum, usage_delta,
-                    activity, activity_mask, usage_mark"""
+EMPTY = """usage_fact, usage_chunk, receipt, event_key, pending_sum, usage_delta, activity,
+    activity_mask, usage_mark"""
 
 
 @settings(max_examples=at_depth(15))
@@ -192,7 +192,7 @@ EMPTY = """TRUNCATE usage_fact, usage_chunk, receipt, event_key, pending_sum, us
 async def test_summing_at_any_pace_gives_the_same_windows_at_every_cut_off(
     gate: Gate, database: Database, steps: list[str], seed: int
 ) -> None:
-    await execute(database.superuser_url, EMPTY)
+    await empty(database, EMPTY)
     fresh = Gate(gate.connection)
     other, holder = await connect(database.worker_url), await connect(database.worker_url)
     try:
