@@ -54,7 +54,8 @@ class WindowMeter(ClosedModel):
 
 class WindowEstimate(ClosedModel):
     """What a GPU is taken to have drawn in so many slots of the quarter hour of which no meter says
-    it, by which weight set, and between what that lies by its evidence."""
+    it, by which weight set, and between what that lies by its evidence; of a GPU that several
+    deployments have the same for the set of each."""
 
     gpu_uuid: str
     weight_set_id: str

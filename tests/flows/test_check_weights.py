@@ -1,6 +1,8 @@
 """Fitted weights in force are held against each hour, and status names those that have drifted."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,10 +23,15 @@ TERMS = {
 
 
 async def enter_fitted(
-    worker: Connection, *, times: int = 1, version: int = 2, **also: Any
+    worker: Connection,
+    *,
+    times: int = 1,
+    version: int = 2,
+    law: Mapping[str, int] = MappingProxyType(TERMS),
+    **also: Any,
 ) -> None:
     """So many times the law of the engine, each weight known to 1 %."""
-    terms = {name: value * times for name, value in TERMS.items()}
+    terms = {name: value * times for name, value in law.items()}
     evidence: dict[str, Any] = {
         **{"since": START.isoformat(), "until": END.isoformat(), "cut_off_id": 1, "slots": 240},
         **{"idle_slots": 30, "fit_error_percent": "0.2", "holdout_error_percent": "0.3"},

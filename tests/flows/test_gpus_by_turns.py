@@ -48,8 +48,10 @@ def together(runs: Mapping[str, Run], seconds: range) -> tuple[list[int], float]
     return [int(one) for one in found], float(at_rest[-1])
 
 
-async def two_on_one(books: Books, runs: Mapping[str, Run], split: str) -> float:
-    """A GPU that both have a half of; what it truly drew at rest."""
+async def two_on_one(
+    books: Books, runs: Mapping[str, Run], split: str, seconds: range = range(HOUR + 1)
+) -> float:
+    """A GPU that both have a half of, read at some seconds; what it truly drew at rest."""
     await books.entity()
     await books.facility()
     await books.pue(START, END, pue="1")
@@ -69,7 +71,6 @@ async def two_on_one(books: Books, runs: Mapping[str, Run], split: str) -> float
             gpu_parts=3_500_000,
             gpu_split=split,
         )
-    seconds = range(HOUR + 1)
     readings, at_rest = together(runs, seconds)
     moments = (START + timedelta(seconds=second) for second in seconds)
     await books.readings(GPU, list(zip(moments, readings, strict=True)))

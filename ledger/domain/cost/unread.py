@@ -4,40 +4,29 @@ Invariant: what a meter proves stays as it is, and is the least that is told; an
 metered, covers no time, and is there wherever time is unread, so that what ran moves it alone.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
-
-import polars as pl
+from typing import NamedTuple
 
 from ledger.domain.cost.attempts import SECOND_US
-from ledger.domain.cost.calibration import TERMS, Slot
-from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.drift import FittedSet
 from ledger.domain.cost.factory import Factory, valid_at
-from ledger.domain.cost.grown import Grown
 from ledger.domain.cost.served import WindowFacts, served_engines
-from ledger.domain.cost.slots import steps_between
+from ledger.domain.cost.unread_work import StepsCounted, UnreadEngine, rest_together
 from ledger.domain.energy.gpu_spans import BoardSpans, GpuSpans
 from ledger.domain.energy.meter import BY_WEIGHTS, EvenSpans, Span, energy_columns
-from ledger.domain.metering.engine_counter import CounterDelta
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, WINDOW_SECONDS, Period, window_of
 
 # Readings and events that come later than this after a window may still be on their way.
 LATE = WINDOW
-# Growth of each engine's own count of its steps.
-StepsCounted: TypeAlias = Mapping[str, Sequence[CounterDelta]]
-# Steps that no engine counts are taken to be as many as those who wrote have tokens in turn: on
-# simulated loads at most so much beside the true ones.
-STEPS_OPEN_PERCENT = 4
-_STEP = TERMS.index("step")
 _OF_MILLIJOULES = 1_000_000
-_NOTHING_RAN = (0, 0, 0, 0, 0)
+_IDLE = "idle"
 
 
 class Estimate(NamedTuple):
@@ -54,7 +43,8 @@ class Estimate(NamedTuple):
 
 class GpuEstimate(NamedTuple):
     """What a GPU is taken to have drawn in unread time of so many slots of a window, by which
-    weight set, and between what that lies, in mJ."""
+    weight set or, of a GPU that several have, by which among others, and between what that lies,
+    in mJ."""
 
     gpu_uuid: str
     weight_set_id: str
@@ -67,19 +57,22 @@ class GpuEstimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EstimatedBy:
-    """Estimates of a window by a weight set of a deployment, slot by slot of each GPU."""
+    """Estimates of a window by weight sets of who has some GPUs, slot by slot of each GPU."""
 
-    fitted: FittedSet
+    sets: Sequence[FittedSet]
     estimates: Sequence[Estimate]
 
     def by_gpu(self) -> list[GpuEstimate]:
-        """Added up."""
-        named = self.fitted.weight_set_id, self.fitted.version
+        """Added up; a row for each set."""
         of_gpus = groupby(self.estimates, attrgetter("gpu_uuid"))
-        slots = ((gpu, [each[-3:] for each in of_gpu]) for gpu, of_gpu in of_gpus)
+        slots = [(gpu, [each[-3:] for each in of_gpu]) for gpu, of_gpu in of_gpus]
         return [
-            GpuEstimate(gpu, *named, len(some), *map(sum, zip(*some, strict=True)))
+            GpuEstimate(
+                *(gpu, fitted.weight_set_id, fitted.version, len(some)),
+                *map(sum, zip(*some, strict=True)),
+            )
             for gpu, some in slots
+            for fitted in self.sets
         ]
 
 
@@ -89,50 +82,69 @@ def is_settled(window_start: datetime, received_at: datetime | None) -> bool:
     return received_at is not None and window_start + WINDOW + LATE <= received_at
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """GPUs of which no meter says all, and the weights of everybody who has them, by deployment."""
+
+    gpus: frozenset[str] = frozenset()
+    fitted: Mapping[str, FittedSet] = field(default_factory=dict)
+
+
 def find_unread(
     factory: Factory,
     window_start: datetime,
     gpus: Mapping[str, BoardSpans],
     deployment_ids: Collection[str] | None = None,
-) -> Mapping[str, FittedSet]:
-    """Weight sets that were fitted and estimate what no meter says, of the entity's deployments, or
-    some of them, of which any GPU is unread at any time of a window."""
+) -> Unread:
+    """GPUs of the entity's deployments, or some of them, that are unread at any time of a window
+    and of whose users, all of one slot, fitted weights estimate what they take."""
     window, fitted = window_of(window_start), valid_at(factory.fitted, window_start)
     by_deployment = {each.fitted.deployment_id: each.fitted for each in fitted if each.estimates}
-    return {
-        d.deployment_id: by_deployment[d.deployment_id]
-        for d in valid_at(factory.deployments, window_start)
-        # Of a part of a GPU no weights are fitted: its meter tells of others too.
-        if d.deployment_id in by_deployment
-        and not d.shares_gpus
-        and (deployment_ids is None or d.deployment_id in deployment_ids)
-        and any(
-            _unread(_read(gpus, gpu, window), _marks(window, d.slot_s)).any for gpu in d.gpu_uuids
-        )
+    users: dict[str, list[Deployment]] = defaultdict(list)
+    for deployment in valid_at(factory.deployments, window_start):
+        for gpu in deployment.gpu_uuids:
+            users[gpu].append(deployment)
+    unread = {
+        gpu: names
+        for gpu, having in users.items()
+        for names in [{d.deployment_id for d in having}]
+        if names <= by_deployment.keys()
+        and len({d.slot_s for d in having}) == 1
+        and (deployment_ids is None or not names.isdisjoint(deployment_ids))
+        and _unread(_read(gpus, gpu, window), _marks(window, having[0].slot_s)).any
     }
+    named = {name for names in unread.values() for name in names}
+    return Unread(frozenset(unread), {name: by_deployment[name] for name in sorted(named)})
 
 
 def estimate_unread(
     factory: Factory,
     window_start: datetime,
     facts: WindowFacts,
-    unread: Mapping[str, FittedSet],
+    unread: Unread,
     counted: StepsCounted,
 ) -> Iterator[EstimatedBy]:
-    """Of deployments that are `unread`, by their weight sets; with the steps that engines
+    """Of GPUs that are `unread`, by the weight sets of who has them; with the steps that engines
     counted."""
     window = window_of(window_start)
-    for own in served_engines(factory, window_start, facts):
-        fitted = unread.get(own.deployment.deployment_id)
-        if fitted is not None:
-            estimates = [
-                estimate
-                for engine, served in zip(own.engines, own.served, strict=True)
-                for estimate in _of_engine(
-                    engine, _Ran(served, counted), window, facts.gpus, fitted
-                )
-            ]
-            yield EstimatedBy(fitted, estimates)
+    engines = [
+        UnreadEngine(engine, served, counted, unread.fitted[own.deployment.deployment_id])
+        for own in served_engines(factory, window_start, facts)
+        if own.deployment.deployment_id in unread.fitted
+        for engine, served in zip(own.engines, own.served, strict=True)
+    ]
+    users: dict[str, list[UnreadEngine]] = defaultdict(list)
+    for each in engines:
+        for gpu in each.engine.gpu_uuids:
+            if gpu in unread.gpus:
+                users[gpu].append(each)
+    for each in engines:
+        alone = [gpu for gpu in each.engine.gpu_uuids if users.get(gpu) == [each]]
+        yield EstimatedBy([each.fitted], [*_of_engine(each, alone, window, facts.gpus)])
+    for gpu, having in users.items():
+        if len(having) > 1:
+            sets = {each.fitted.deployment_id: each.fitted for each in having}
+            yield EstimatedBy([*sets.values()], [*_of_shared(gpu, having, window, facts.gpus)])
 
 
 def with_estimates(
@@ -150,52 +162,46 @@ def with_estimates(
     return replace(facts, gpus=gpus) if by_gpu else facts
 
 
-@dataclass(frozen=True, slots=True)
-class _Ran:
-    """What an engine served, and the steps that it counted."""
-
-    served: pl.DataFrame | None
-    counted: StepsCounted
-
-    def steps_of(self, engine: Deployment, marks: Sequence[int]) -> Sequence[int | None]:
-        """How often it stepped in each slot; None where any of its instances did not say."""
-        named = engine.engine_instances
-        if not named or not all(name in self.counted for name in named):
-            return [None] * (len(marks) - 1)
-        grown = Grown.of([each for name in named for each in self.counted[name]], marks)
-        return [grown.total(at) if known else None for at, known in enumerate(grown.known)]
-
-
 def _of_engine(
-    engine: Deployment,
-    ran: _Ran,
-    window: Period,
-    gpus: Mapping[str, BoardSpans],
-    fitted: FittedSet,
+    own: UnreadEngine, named: Sequence[str], window: Period, gpus: Mapping[str, BoardSpans]
 ) -> Iterator[Estimate]:
-    marks = _marks(window, engine.slot_s)
-    unread = {gpu: _unread(_read(gpus, gpu, window), marks) for gpu in engine.gpu_uuids}
-    if not any(each.any for each in unread.values()):
-        return
-    says = [_says(fitted, slot) for slot in _slots(engine, ran, marks)]
-    for gpu, of_gpu in unread.items():
+    """Each of its GPUs has an equal part of what it says."""
+    marks = _marks(window, own.engine.slot_s)
+    says = own.says(marks)
+    for gpu in named:
+        of_gpu = _unread(_read(gpus, gpu, window), marks)
         for at, unread_us in enumerate(of_gpu.unread_us):
             if unread_us:
-                part = _OF_MILLIJOULES * (marks[at + 1] - marks[at]) * engine.gpu_count
+                part = _OF_MILLIJOULES * (marks[at + 1] - marks[at]) * own.engine.gpu_count
                 ends = (nanojoules * unread_us // part for nanojoules in says[at])
                 beyond = (max(each - of_gpu.proved_mj[at], 0) for each in ends)
                 yield Estimate(gpu, marks[at], marks[at + 1], *beyond)
 
 
-def _says(fitted: FittedSet, slot: Slot) -> tuple[int, int, int]:
-    """What a slot took by the set, and between what that lies: its terms, and how often engines
-    stepped where nobody counted it."""
-    is_counted = slot.steps is not None
-    columns = (slot if is_counted else replace(slot, steps=slot.shared_steps)).columns()
-    value, low, high = fitted.says(columns)
-    left_open = 0 if is_counted else STEPS_OPEN_PERCENT
-    steps = columns[_STEP] * fitted.value["step"] * left_open // 100
-    return value, low - steps, high + steps
+def _of_shared(
+    gpu: str, users: Sequence[UnreadEngine], window: Period, gpus: Mapping[str, BoardSpans]
+) -> Iterator[Estimate]:
+    """What the work of each takes, and the GPU while none of them runs: at rest it draws what the
+    hungriest says."""
+    marks = _marks(window, users[0].engine.slot_s)
+    of_gpu = _unread(_read(gpus, gpu, window), marks)
+    rest = rest_together(users, marks)
+    works = [each.says_of_work(marks) for each in users]
+    hungriest = max((each.fitted for each in users), key=lambda fitted: fitted.value[_IDLE])
+    at_rest = [terms[_IDLE] for terms in (hungriest.value, hungriest.low, hungriest.high)]
+    for at, unread_us in enumerate(of_gpu.unread_us):
+        if unread_us:
+            part = _OF_MILLIJOULES * (marks[at + 1] - marks[at])
+            own = (
+                [nanojoules // user.engine.gpu_count for nanojoules in work[at]]
+                for user, work in zip(users, works, strict=True)
+            )
+            ends = (
+                sum(of_end) * unread_us // part
+                for of_end in zip([idle_mw * rest[at] for idle_mw in at_rest], *own, strict=True)
+            )
+            beyond = (max(each - of_gpu.proved_mj[at], 0) for each in ends)
+            yield Estimate(gpu, marks[at], marks[at + 1], *beyond)
 
 
 class _Unread(NamedTuple):
@@ -225,31 +231,3 @@ def _read(gpus: Mapping[str, BoardSpans], gpu: str, window: Period) -> Sequence[
 def _marks(window: Period, slot_s: int) -> list[int]:
     since = micros(window.start)
     return [since + n * slot_s * SECOND_US for n in range(WINDOW_SECONDS // slot_s + 1)]
-
-
-def _slots(engine: Deployment, ran: _Ran, marks: Sequence[int]) -> Iterator[Slot]:
-    """What ran in each slot, with the steps that were counted and those of who wrote."""
-    seen = set() if ran.served is None else {*ran.served["instance"].unique()}
-    instances = sorted({*engine.engine_instances, *seen})
-    work, shared = _work(ran.served, instances, marks)
-    engines, counted = max(len(instances), 1), ran.steps_of(engine, marks)
-    for at in range(len(marks) - 1):
-        uncached, cache_read, output, context, covered_us = work.get(at, _NOTHING_RAN)
-        rest_us = ((marks[at + 1] - marks[at]) * engines - covered_us) * engine.gpu_count // engines
-        tokens = uncached, cache_read, output, context
-        yield Slot(0, rest_us, not covered_us, *tokens, counted[at], sum(shared[at]))
-
-
-def _work(
-    served: pl.DataFrame | None, instances: Sequence[str], marks: Sequence[int]
-) -> tuple[Mapping[int, Sequence[int]], Sequence[tuple[int, int]]]:
-    if served is None:
-        return {}, [(0, 0)] * (len(marks) - 1)
-    numbers = {name: number for number, name in enumerate(instances)}
-    engine = pl.col("instance").replace_strict(numbers, return_dtype=pl.Int64)
-    ran = served.with_columns(engine=engine)
-    cells = cells_of(ran, marks).select(
-        "cell", "uncached", "cache_read", "output", "context", "covered_us"
-    )
-    work = {cell: parts for cell, *parts in cells.iter_rows()}
-    return work, steps_between(ran, marks[0], marks)

@@ -91,11 +91,14 @@ async def cost_touched(
 
 
 def _beside_on_gpus(factory: Factory, touched: Collection[str]) -> set[str]:
-    """Who uses a GPU by turns with any of these deployments: what ran there moves its part too."""
+    """Who uses a GPU by turns with any of these deployments, or has a part of one that is estimated
+    by what runs there: what ran there moves its part too."""
+    estimates = {each.fitted.deployment_id for each in factory.fitted if each.estimates}
     used = {
         gpu
         for d in factory.deployments
-        if d.deployment_id in touched and d.splits_by_use
+        if d.deployment_id in touched
+        and (d.splits_by_use or (d.shares_gpus and d.deployment_id in estimates))
         for gpu in d.gpu_uuids
     }
     return {d.deployment_id for d in factory.deployments if used & {*d.gpu_uuids}}

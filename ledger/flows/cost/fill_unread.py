@@ -11,12 +11,13 @@ from ledger.domain.cost.unread import (
     LATE,
     EstimatedBy,
     GpuEstimate,
-    StepsCounted,
+    Unread,
     estimate_unread,
     find_unread,
     is_settled,
     with_estimates,
 )
+from ledger.domain.cost.unread_work import StepsCounted
 from ledger.domain.metering.engine_counter import counter_deltas
 from ledger.domain.metering.reconcile import STEPS
 from ledger.domain.period import WINDOW, Period, window_of, windows
@@ -84,7 +85,7 @@ async def _estimate(
         window: find_unread(factory, window, of_window.gpus, deployment_ids)
         for window, of_window in facts.items()
     }
-    unread = {window: of_window for window, of_window in sets.items() if of_window}
+    unread = {window: of_window for window, of_window in sets.items() if of_window.gpus}
     counted = await _count_steps(connection, factory, unread, batch_seq)
     return {
         window: [*estimate_unread(factory, window, facts[window], of_window, counted[window])]
@@ -95,13 +96,13 @@ async def _estimate(
 async def _count_steps(
     connection: Connection,
     factory: Factory,
-    unread: Mapping[datetime, Collection[str]],
+    unread: Mapping[datetime, Unread],
     batch_seq: int,
 ) -> dict[datetime, StepsCounted]:
     """What engines of deployments counted about each window: whatever else is asked for."""
     if not unread:
         return {}
-    named = {name for names in unread.values() for name in names}
+    named = {name for of_window in unread.values() for name in of_window.fitted}
     own = [d for d in factory.deployments if d.deployment_id in named]
     samples = await meter.list_counters(
         connection,
