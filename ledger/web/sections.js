@@ -1,7 +1,7 @@
 // A section of the page: a heading, a table with its file, a chart, or what went wrong with it.
 
 import uPlot from "/web/vendor/uPlot.js";
-import { cents, dayIn } from "/web/format.js";
+import { cents, dayIn, group } from "/web/format.js";
 
 const HALF_DAY = 43_200;
 
@@ -72,18 +72,20 @@ export function chart({ zone, since, until }, currency, days, series) {
   const drawn = series.map(({ name, of, side, colour: token }) => ({
     label: name, stroke: colour(token), fill: colour(token), width: 0, points: { show: false },
     paths: uPlot.paths.bars({ size: [sides ? 0.4 : 0.8, 26], align: sides ? side : 0 }),
-    value: (_, __, ___, place) => (place === null ? "–" : `${cents(of(days[place]))} ${currency}`),
+    value: (_, __, ___, place) => (place === null ? "" : `${cents(of(days[place]))} ${currency}`),
   }));
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
   const named = (_, splits) => splits.map((seconds) => dayIn(zone, seconds * 1000).slice(5));
+  const grouped = (_, splits) => splits.map((amount) => (amount === null ? "" : group(amount)));
+  const broad = (_, shown) => Math.max(64, 26 + 7 * Math.max(0, ...(shown ?? []).map((text) => text.length)));
   const plot = new uPlot({
     width: 600, height: 240, tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
     scales: {
       x: { time: true, range: [Date.parse(since) / 1000 - HALF_DAY, Date.parse(until) / 1000 - HALF_DAY] },
       y: { range: (_, low, high) => [Math.min(low, 0) * 1.05, Math.max(high, 0) * 1.05 || 1] },
     },
-    axes: [{ ...axis, values: named, incrs: [1, 2, 7, 14].map((days) => days * 2 * HALF_DAY) }, { ...axis, size: 64, label: currency, labelSize: 18 }],
-    series: [{ label: "day", value: (_, __, ___, place) => (place === null ? "–" : days[place].day) }, ...drawn],
+    axes: [{ ...axis, values: named, incrs: [1, 2, 7, 14].map((days) => days * 2 * HALF_DAY) }, { ...axis, values: grouped, size: broad, label: currency, labelSize: 18 }],
+    series: [{ label: "day", value: (_, __, ___, place) => (place === null ? "" : days[place].day) }, ...drawn],
   }, [at, ...values], box);
   box.setAttribute("role", "img");
   box.setAttribute("aria-label", `${series.map(({ name }) => name).join(", ")} by day in ${currency}`);

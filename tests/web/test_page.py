@@ -87,6 +87,7 @@ async def test_the_house_sees_revenue_without_any_cost(
         )
         await expect(page.locator("#groups tbody")).to_contain_text("8.00 USD")
         await expect(page.locator("#days .chart canvas")).to_be_visible()
+        await expect(page.locator("#days .u-legend")).not_to_contain_text("–")
         await expect(page.locator("#month")).to_have_value("2023-11")
         await expect(page.locator("#zone")).to_have_text("UTC")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
