@@ -7,6 +7,7 @@ import json
 import re
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 from httpx import Response
@@ -20,6 +21,19 @@ _PATHS = [
     (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), methods)
     for path, methods in DOCUMENT["paths"].items()
 ]
+_DOCUMENTS = jsonschema_rs.Registry([("urn:document", DOCUMENT)])
+
+
+def _pointed(name: str) -> str:
+    """A name as a reference has it."""
+    return quote(name.replace("~", "~0").replace("/", "~1"))
+
+
+_PLACES = {
+    said["operationId"]: f"urn:document#/paths/{_pointed(path)}/{method}"
+    for path, methods in DOCUMENT["paths"].items()
+    for method, said in methods.items()
+}
 
 
 def hold(response: Response) -> None:
@@ -59,13 +73,8 @@ def _operation(method: str, path: str) -> Any:
     )
 
 
-@lru_cache(512)
+@lru_cache(None)
 def _validator(name: str, status: str, media: str) -> Any:
-    (said,) = [
-        said
-        for methods in DOCUMENT["paths"].values()
-        for said in methods.values()
-        if said["operationId"] == name
-    ]
-    schema = said["responses"][status]["content"][media]["schema"]
-    return jsonschema_rs.validator_for({**schema, "components": DOCUMENT["components"]})
+    # It refers to the document: with a copy of what is in it, it took 25 times as long to make.
+    place = f"{_PLACES[name]}/responses/{status}/content/{_pointed(media)}/schema"
+    return jsonschema_rs.validator_for({"$ref": place}, registry=_DOCUMENTS)
