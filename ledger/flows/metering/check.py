@@ -6,7 +6,7 @@ the cut-off. Memory grows with the windows, not with the facts.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from ledger.store.metering.facts import (
     FactSearch,
     PartSizes,
     count_facts,
+    decode_all,
     list_fact_readers,
 )
 from ledger.store.queries import Connection
@@ -97,23 +98,17 @@ class _Sums:
             progress(await asyncio.to_thread(self._add))
 
     def _add(self) -> int:
-        frames = list(self._decoded())
+        decodes, self.waiting = self.waiting, []
+        frames, damaged = decode_all(decodes)
+        self.damaged += damaged
         if not frames:
             return 0
-        part = FactPart.of_rows(pl.concat(frames, rechunk=True))
+        part = FactPart.of_rows(pl.concat(frames))
         self.facts += part.facts
         self.windows.append(add_up(part))
         if sum(window.rows for window in self.windows[1:]) > self.sizes.merge_rows:
             self.windows = [merge(self.windows)]
         return part.facts
-
-    def _decoded(self) -> Iterator[pl.DataFrame]:
-        decodes, self.waiting = self.waiting, []
-        for decode in decodes:
-            try:
-                yield decode()
-            except DamagedChunkError as error:
-                self.damaged.append(error)
 
 
 def no_progress(facts: int, /) -> None:

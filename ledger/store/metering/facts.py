@@ -5,9 +5,11 @@ Every frame has its columns, of FACT_LAYOUT, as Int64, times in microseconds.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from io import BytesIO
 from typing import TypeVar
 
 import polars as pl
@@ -21,11 +23,14 @@ from ledger.store.metering.chunks import (
     EVER_SINCE,
     FOR_EVER,
     Chunk,
+    ChunkOctets,
     ChunkSearch,
+    DamagedChunkError,
     VisibleKeys,
     count_chunk_facts,
     fetch_chunk,
     find_chunks,
+    scan_together,
 )
 from ledger.store.metering.retention import ArchivedDay, list_archived
 from ledger.store.queries import Connection, load_queries
@@ -68,9 +73,14 @@ class FactSearch:
     until: datetime = FOR_EVER
     columns: Sequence[str] = tuple(FACT_LAYOUT)
 
+    @property
+    def ever(self) -> bool:
+        """Whether facts of all times are meant."""
+        return (self.since, self.until) == (EVER_SINCE, FOR_EVER)
+
     def of(self, facts: Frame) -> Frame:
         """Those of a frame with times that are meant, but for their batch."""
-        if (self.since, self.until) == (EVER_SINCE, FOR_EVER):
+        if self.ever:
             return facts
         time = pl.col("time")
         return facts.filter((time >= micros(self.since)) & (time < micros(self.until)))
@@ -94,6 +104,40 @@ class FactPages:
     stored_day: date
     pages: int
     rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeChunk:
+    """A fetched chunk of which all facts are meant, and whoever asks may see them."""
+
+    octets: ChunkOctets
+    columns: tuple[str, ...]
+
+    def __call__(self) -> pl.DataFrame:
+        return _whole(self.octets.read(self.columns))
+
+
+def decode_all(decodes: Sequence[Decode]) -> tuple[list[pl.DataFrame], list[DamagedChunkError]]:
+    """Facts of parts that were fetched, and what of them is not what was stored.
+
+    Whole chunks in one plan: a plan for each small one takes as long as some of its columns.
+    """
+    frames: list[pl.DataFrame] = []
+    damaged: list[DamagedChunkError] = []
+    together: dict[tuple[bool, tuple[str, ...]], list[BytesIO]] = defaultdict(list)
+    for decode in decodes:
+        try:
+            if isinstance(decode, _WholeChunk):
+                chunk = decode.octets
+                together[chunk.part is not None, decode.columns].append(chunk.verified())
+            else:
+                frames.append(decode())
+        except DamagedChunkError as error:
+            damaged.append(error)
+    for (merged, columns), chunks in together.items():
+        whole = scan_together(chunks, merged=merged).select(_as_whole(columns))
+        frames.append(whole.collect())
+    return frames, damaged
 
 
 async def list_fact_readers(
@@ -180,11 +224,12 @@ def _chunk_part(chunk: Chunk, search: FactSearch, visible: VisibleKeys) -> FactR
         assert octets is not None, "parts are read in the snapshot in which they were listed"
 
         def decode() -> pl.DataFrame:
-            return search.of(octets.read(search.columns, wanted).select(_as_whole(search.columns)))
+            return search.of(_whole(octets.read(search.columns, wanted)))
 
         # Whoever sees all may decode many at once.
         if not await visible.are_restricted(connection):
-            return decode
+            all_of_it = wanted is None and search.ever
+            return _WholeChunk(octets, (*search.columns,)) if all_of_it else decode
         seen = await visible.of(connection, await asyncio.to_thread(decode))
         return lambda: seen
 
@@ -201,6 +246,11 @@ def _archived_part(archived: ArchivedDay, first: int, rows: int, search: FactSea
         return decode
 
     return FactReader(min(rows, archived.day.rows - first), fetch)
+
+
+def _whole(facts: pl.DataFrame) -> pl.DataFrame:
+    """`_as_whole` of a frame, without a plan, which of a small one would take most of the time."""
+    return pl.DataFrame({column.name: column.cast(pl.Int64) for column in facts})
 
 
 def _as_whole(columns: Sequence[str]) -> list[pl.Expr]:

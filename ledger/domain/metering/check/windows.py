@@ -86,7 +86,7 @@ class FactPart:
         pieces = [find_spans(*(_known(part[name]) for name in times)) for part in contiguous(rows)]
         starts, ends, inside = map(np.concatenate, zip(*pieces, strict=True))
         spans = Spans(rows["engine_key_id"].to_numpy(), starts, ends)
-        outside = rows.filter(~pl.Series(inside))
+        outside = rows.filter(~pl.Series(inside)).rechunk()
         return cls(_grouped(rows), outside, spans, _marked(rows))
 
 
