@@ -4,6 +4,7 @@ Invariant: a frame made here equals the one that `columns` makes of the same eve
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ def flat_frame(
     scalars: list[pl.Expr] = []
     if kind != ENERGY:
         number = Kind.REPLACEMENT if kind == CORRECTION else Kind.ORIGINAL
-        scalars.append(pl.lit(int(number), pl.Int8).alias("kind"))
+        scalars.append(_scalar("kind", int(number), pl.Int8))
         series.append(pl.Series(NAMES, _names(rows, known), pl.Int64))
         series.append(said_column(rows.size, known, constants))
     for column in COLUMNS[kind]:
@@ -37,9 +38,16 @@ def flat_frame(
             series.append(_series(column, known[column.path]))
         else:
             constant = _constant(column, constants.get(column.path))
-            scalars.append(pl.lit(constant, column.dtype).alias(column.name))
-    scalars.append(pl.lit(value=False).alias("bad_time"))
+            scalars.append(_scalar(column.name, constant, column.dtype))
+    scalars.append(_scalar("bad_time", value=False, dtype=pl.Boolean))
     return pl.DataFrame(series).with_columns(scalars)
+
+
+# By its type as well, because 1 and true are equal. To make one takes as long as some hundred rows.
+@lru_cache(4_096, typed=True)
+def _scalar(name: str, value: object, dtype: type[pl.DataType]) -> pl.Expr:
+    """A column that says one thing."""
+    return pl.lit(value, dtype).alias(name)
 
 
 def _names(rows: Ints, known: Mapping[Path, Known]) -> Ints:

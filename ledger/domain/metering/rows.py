@@ -73,7 +73,9 @@ def fact_frame(facts: pl.DataFrame, *, stored_day: date) -> pl.DataFrame:
 
     From a frame with `ordinal`, `kind`, `sign`, `source_id`, `lane`, `event_id`, `end_user`.
     """
-    signed = [facts[name] * facts["sign"] for name in ("requests", *METERS)]
+    # Nearly always every fact counts as it is.
+    is_signed = facts["sign"].min() != 1
+    signed = [facts[n] * facts["sign"] for n in ("requests", *METERS)] if is_signed else []
     users = facts["end_user"]
     if users.null_count() < len(users):
         facts = facts.with_columns(pl.col("end_user").str.replace_all("-", "").str.decode("hex"))

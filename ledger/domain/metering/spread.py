@@ -17,7 +17,7 @@ from ledger.domain.frames import MANY_ROWS, are_known, filled, keep_rows, only
 from ledger.domain.metering.numbering import combined, first_rows, first_rows_of, grouped
 from ledger.domain.period import WINDOW_SECONDS
 
-_SECOND_US = 1_000_000
+_SECOND_US, _INT64_LIMIT = 1_000_000, 2**63
 WINDOW_US = WINDOW_SECONDS * _SECOND_US
 METERS = ("uncached", "cache_read", "cache_write", "visible", "reasoning")
 INPUT_METERS = ("uncached", "cache_read", "cache_write")
@@ -72,23 +72,26 @@ def condensed(frame: pl.DataFrame) -> pl.DataFrame:
     within = np.ones(frame.height, np.bool_)
     for name in _TIMES[1:]:
         within &= _known(frame[name], time) // WINDOW_US == window
-    # Of what moves alone: facts have thrice as many columns.
-    frame = only(frame, (*MOVES, "cell"))
-    inside = keep_rows(frame, within)
-    sign = _ints(inside, "sign")
-    leads, codes = first_rows_of(_ints(inside, "cell"))
+    # Nothing is copied of those that lie inside, which nearly all do: the others add nothing here.
+    sign = _ints(frame, "sign") * within
+    leads, codes = first_rows_of(_ints(frame, "cell"))
+    filled_cells = np.zeros(leads.size, np.bool_)
+    filled_cells[codes[within]] = True
+    leads, sums = leads[filled_cells], {}
+    for name in _COUNTS:
+        sums[name] = _summed(_ints(frame, name) * sign, codes, filled_cells.size)[filled_cells]
     unknown = pl.Series([None], dtype=pl.Int64).new_from_index(0, leads.size)
-    sums = pl.DataFrame(
+    inside = pl.DataFrame(
         {
-            **{name: inside[name][leads] for name in MOVES[:4]},
+            **{name: frame[name][leads] for name in MOVES[:4]},
             **dict.fromkeys(_TIMES[1:], unknown),
-            **{n: _summed(_ints(inside, n) * sign, codes, leads.size) for n in _COUNTS},
+            **sums,
             "sign": np.ones(leads.size, np.int64),
         }
     )
-    if inside is frame:
-        return sums
-    return pl.concat([sums, only(keep_rows(frame, ~within), MOVES)])
+    if within.all():
+        return inside
+    return pl.concat([inside, keep_rows(only(frame, MOVES), ~within)])
 
 
 def _summed(values: Ints, codes: Ints, size: int) -> Ints:
@@ -237,8 +240,8 @@ def _spread(work: Columns, names: Sequence[str], since: str, until: str) -> dict
     base = windows * WINDOW_US - start[rows]
     edges = {"since": np.maximum(base, 0), "until": np.minimum(base + WINDOW_US, length)}
     parts = _some({name: spread[name] for name in names} | edges | {"length": length}, cut)
-    for name, share in zip(names, pl.DataFrame(parts).select(map(_share, names)), strict=True):
-        spread[name][cut] = share.to_numpy()
+    for name in names:
+        spread[name][cut] = _shares(parts[name], parts)
     return dict.fromkeys(WORK, np.zeros(rows.size, np.int64)) | spread | {"window": windows}
 
 
@@ -249,11 +252,20 @@ def reached(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return rows, first[rows] + np.arange(rows.size) - (np.cumsum(counts) - counts)[rows]
 
 
-def _share(name: str) -> pl.Expr:
-    # Tokens × microseconds outgrow 64 bits.
-    total = pl.col(name).cast(pl.Int128)
-    up_to = [total * pl.col(edge) // pl.col("length") for edge in ("until", "since")]
-    return (up_to[0] - up_to[1]).cast(pl.Int64).alias(name)
+def _shares(totals: Ints, cut: Columns) -> Ints:
+    """What falls between `since` and `until` of totals that are spread over `length`."""
+    most = max(int(np.abs(totals).max(initial=0)), 1) * int(cut["length"].max(initial=0))
+    if most < _INT64_LIMIT:
+        up_to = [totals * cut[edge] // cut["length"] for edge in ("until", "since")]
+        return up_to[0] - up_to[1]
+    # Tokens × microseconds may outgrow 64 bits.
+    of = pl.DataFrame(
+        {"total": totals, **{name: cut[name] for name in ("since", "until", "length")}}
+    )
+    total = pl.col("total").cast(pl.Int128)
+    parts = [total * pl.col(edge) // pl.col("length") for edge in ("until", "since")]
+    shares: Ints = of.select((parts[0] - parts[1]).cast(pl.Int64)).to_series().to_numpy()
+    return shares
 
 
 def _slices(first: Ints, last: Ints) -> Iterator[slice]:

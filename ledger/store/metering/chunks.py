@@ -81,7 +81,7 @@ class EncodedChunk:
             last_time=time.max(),
         ).row(0, named=True)
         stood = facts.filter(pl.col("kind") != int(Kind.REVERSAL))
-        last = facts.group_by("source_id").agg(time.max()).sort("source_id")
+        last = _last_of_sources(facts, bounds["last_time"])
         return cls(
             stored_day=stored_day,
             rows=facts.height,
@@ -258,6 +258,14 @@ async def _read_merged_since(
 async def count_chunk_facts(connection: Connection) -> int:
     """How many facts lie in chunks."""
     return int(await CHUNKS["count_chunk_facts"].value(connection))
+
+
+def _last_of_sources(facts: pl.DataFrame, last: datetime) -> pl.DataFrame:
+    """The last time of each source, of facts of which the very last is known."""
+    sources = facts["source_id"]
+    if sources.min() == sources.max():
+        return pl.DataFrame([sources[:1], pl.Series("time", [last])])
+    return facts.group_by("source_id").agg(pl.col("time").max()).sort("source_id")
 
 
 def _arrow_of(facts: pl.DataFrame) -> bytes:
