@@ -4,9 +4,12 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 # Three workers: all Kafka tests share one, whose waits are minutes in which two have the processors.
 WORKERS ?= 3
+# What is compiled is compiled by these tests: two or three processes at once would each compile it.
+COMPILED ?= tests/domain/ingest $(addprefix tests/domain/test_,apportion_columns.py check_busy.py \
+  check_cells.py check_spans.py sweep.py weighing.py wide.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types style imports rules test torture demo bench gpu fix golden
+.PHONY: help setup lint types style imports rules compiled ran test torture demo bench gpu fix golden
 
 help: ## show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -27,6 +30,12 @@ imports: $(STAMP)
 
 rules: $(STAMP)
 	$(BIN)/python -m pytest tests/architecture -q
+
+compiled: $(STAMP) ## tests of compiled loops, which leave their machine code to all others
+	$(BIN)/python -m pytest -q $(COMPILED) $(ARGS)
+
+ran:
+	@echo $(addprefix --ignore=,$(COMPILED))
 
 test: $(STAMP) ## every test, on a real PostgreSQL and a real Kafka broker
 	$(BIN)/python -m tests.support.kafka
