@@ -52,33 +52,50 @@ WINDOWS, KEYS, KIB, STORED_KIB = DAY // WINDOW, 3, 1024, 2
 # What the whole size is to reach: seconds of CPU of the stage and of PostgreSQL.
 REACH = {"the first time": 4.0, "nothing new": 0.1, "one late event": 0.5}
 MEMORY_MIB, MARGIN_S = 500, 0.5
+AT_1_HZ_S, DAY_S, FACTS_A_S = 8.0, 3.0, 1_000_000
+ATTEMPTS = 500
 # The hour again and again, for a margin.
 MARGIN_DAYS = 31
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Deployments of one engine each, GPUs over all of them, customers with an attempt in every
-    quarter hour, and hours; each by an environment variable, or by the scale of the run."""
+    """Deployments of one engine each, GPUs over all of them, customers with so many attempts in
+    every quarter hour, and hours; the first four by an environment variable, or by the scale of the
+    run."""
 
     deployments: int
     customers: int
     gpus: int
     hours: int
+    attempts: int = 1
+    read_every_s: int = READ_EVERY_S
+
+    @property
+    def lines(self) -> int:
+        """One a customer and quarter hour."""
+        return self.customers * self.hours * 4
+
+    @property
+    def facts(self) -> int:
+        """One an attempt."""
+        return self.lines * self.attempts
 
     @property
     def until(self) -> datetime:
         """When what is measured ends."""
         return START + self.hours * HOUR
 
-    def day(self) -> "Size":
-        """Something smaller, for a whole day."""
-        return Size(
-            deployments=max(self.deployments // 10, 1),
-            customers=max(self.customers // 100, 1),
-            gpus=max(self.gpus // 10, 1),
-            hours=24,
+    def tenth(self) -> "Size":
+        """A tenth of the factory."""
+        deployments, customers, gpus = (
+            max(n // 10, 1) for n in (self.deployments, self.customers, self.gpus)
         )
+        return Size(deployments, customers, gpus, self.hours)
+
+    def day(self) -> "Size":
+        """A whole day of it."""
+        return replace(self, hours=24)
 
 
 def asked_size() -> Size:
@@ -99,10 +116,12 @@ def run() -> list[Figure]:
         with bench.fresh() as database:
             figures = asyncio.run(_measure(bench, database, size))
         with bench.fresh() as database:
-            return [*figures, asyncio.run(_measure_day(database, size.day()))]
+            fewer = replace(size.tenth().day(), customers=max(size.customers // 100, 1))
+            figures.append(asyncio.run(_measure_stored(database, fewer)))
+        return figures + [_measure_one(bench, one) for one in _ones(size)]
 
 
-async def _measure_day(database: Database, size: Size) -> Figure:
+async def _measure_stored(database: Database, size: Size) -> Figure:
     """What is stored of a day that is over, added up, booked and thinned, of customers who have
     KEYS keys each."""
     connection = await connect(database.worker_url)
@@ -192,8 +211,63 @@ async def _margin(connection: Connection) -> object:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _One:
+    """Another factory, and what allocating all of it is to take, or how many facts a second."""
+
+    name: str
+    size: Size
+    most_s: float | None = None
+    facts_a_s: int | None = None
+
+    def figure(self, taken: Spent) -> Figure:
+        """Seconds of CPU, or facts for each of them."""
+        a_second = self.facts_a_s is not None
+        value = self.size.facts / taken.cpu_s if a_second else taken.cpu_s
+        mark = float(self.facts_a_s or self.most_s or 0)
+        return Figure(
+            name=self.name,
+            median=value,
+            unit="facts/s of CPU" if a_second else "s of CPU",
+            runs=1,
+            reach=f"≥ {mark:,.0f}/s" if a_second else f"≤ {mark:g} s",
+            met=value >= mark if a_second else value <= mark,
+            details={
+                **{name: getattr(self.size, name) for name in ("deployments", "customers")},
+                **{"GPUs": self.size.gpus, "facts": self.size.facts, "lines": self.size.lines},
+                **{"wall, s": round(taken.wall_s, 2), "memory, MiB": round(taken.memory_mib)},
+            },
+        )
+
+
+def _ones(size: Size) -> list[_One]:
+    tenth = size.tenth()
+    many = replace(tenth, customers=max(tenth.customers // 10, 1), attempts=ATTEMPTS)
+    read_often = replace(size, read_every_s=1)
+    return [
+        _One(f"allocating a day of {tenth.day().lines:,} lines", tenth.day(), most_s=DAY_S),
+        _One(f"allocating {size.hours} h read at 1 Hz", read_often, most_s=AT_1_HZ_S),
+        _One("allocation of facts in all", many, facts_a_s=FACTS_A_S),
+    ]
+
+
+def _measure_one(bench: Bench, one: _One) -> Figure:
+    with bench.fresh() as database:
+        return asyncio.run(_allocate_one(bench, database, one))
+
+
+async def _allocate_one(bench: Bench, database: Database, one: _One) -> Figure:
+    connection = await connect(database.worker_url)
+    try:
+        await _fill(connection, one.size)
+        await execute(database.superuser_url, "ANALYZE")
+        return one.figure(await _allocate(bench, connection, one.name, one.size))
+    finally:
+        await connection.close()
+
+
 def _figures(size: Size, taken: list[Spent], margin: Spent, stored: int) -> list[Figure]:
-    lines = size.customers * size.hours * 4
+    lines = size.lines
     details = {"deployments": size.deployments, "customers": size.customers, "GPUs": size.gpus}
     figures = [
         Figure(
@@ -253,18 +327,16 @@ async def _fill(connection: Connection, size: Size) -> None:
             instances=[f"engine-{n}"],
         )
         for gpu in gpus:
-            steps = range(size.hours * 3_600 // READ_EVERY_S + 1)
-            await books.readings(
-                gpu,
-                [
-                    (START + timedelta(seconds=READ_EVERY_S * step), 10**9 + step * 4_000_000)
-                    for step in steps
-                ],
-            )
+            await books.readings(gpu, _readings(size))
     await _enter_keys(connection, size)
-    facts = size.customers * size.hours * 4
-    for first in range(0, facts, BATCH_FACTS):
-        await _insert(connection, _facts(size, first, min(BATCH_FACTS, facts - first)))
+    for first in range(0, size.facts, BATCH_FACTS):
+        await _insert(connection, _facts(size, first, min(BATCH_FACTS, size.facts - first)))
+
+
+def _readings(size: Size) -> list[tuple[datetime, int]]:
+    """A counter that grows by 400 W."""
+    seconds = range(0, size.hours * 3_600 + 1, size.read_every_s)
+    return [(START + timedelta(seconds=at), 10**9 + at * 400_000) for at in seconds]
 
 
 async def _enter_keys(connection: Connection, size: Size) -> None:
@@ -297,7 +369,7 @@ def _facts(size: Size, first: int, count: int) -> pl.DataFrame:
     """Attempts of one customer after the other in each quarter hour, of 1 to 30 s."""
     chance = np.random.default_rng(first)
     number = first + np.arange(count)
-    customer, window = number % size.customers, number // size.customers
+    customer, window = number % size.customers, number // (size.customers * size.attempts)
     took = chance.integers(1_000_000, 30_000_000, count)
     ended = START_US + window * WINDOW_US + took + chance.integers(0, WINDOW_US - 30_000_000, count)
     values: dict[str, Ints | NDArray[np.int32]] = {
