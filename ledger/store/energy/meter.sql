@@ -28,8 +28,7 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epo
 -- sampled_at).
 SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(found.power_mw, -1) AS power_mw,
        coalesce(found.monotonic_us, -1) AS monotonic_us,
-       hashtextextended(concat_ws(E'\x1f', found.source_id::text, found.epoch, coalesce(found.boot_id, E'\x1e'),
-                                  coalesce(found.driver_load, E'\x1e')), 0) AS stream,
+       hash_record_extended(ROW(found.source_id, found.epoch, found.boot_id, found.driver_load), 0) AS stream,
        CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good,
        CASE found.scope WHEN 'module' THEN 1 ELSE 0 END AS module
   FROM (
@@ -56,13 +55,13 @@ SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(fo
 SELECT touched.gpu_uuid,
        coalesce(before.sampled_at, touched.first_at) AS first_at,
        coalesce(after.sampled_at, touched.last_at) AS last_at,
-       touched.shown_mj[1] < touched.highest_mj AND touched.shown_mj[array_upper(touched.shown_mj, 1)] < touched.highest_mj
-       OR touched.shown_mj[1] > touched.lowest_mj
+       touched.first < ROW(touched.first_at, touched.highest_mj) AND touched.last < ROW(touched.last_at, touched.highest_mj)
+       OR touched.first > ROW(touched.first_at, touched.lowest_mj)
        OR coalesce(before.energy_mj > touched.lowest_mj, false)
        OR coalesce(after.energy_mj < touched.highest_mj, false) AS falls
   FROM (
     SELECT r.gpu_uuid, min(r.sampled_at) AS first_at, max(r.sampled_at) AS last_at,
-           array_agg(r.energy_mj ORDER BY r.sampled_at) AS shown_mj,
+           min(ROW(r.sampled_at, r.energy_mj)) AS first, max(ROW(r.sampled_at, r.energy_mj)) AS last,
            min(r.energy_mj) AS lowest_mj, max(r.energy_mj) AS highest_mj
       FROM gpu_reading r
      WHERE r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq
