@@ -16,6 +16,8 @@ _CELL = ("window_start", "engine_key_id", "usage_key_id")
 # Sums of a window may be beyond 64 bits.
 ACTIVITY = {**dict.fromkeys(_CELL, pl.Int64), **dict.fromkeys(WORK, pl.Int128)}
 _LARGEST = 2**63 - 1
+# As many facts at a time as the processor's cache holds the columns of.
+_FACTS_AT_ONCE = 1 << 16
 _RUN = {
     **dict.fromkeys(("window_start", "engine_key_id", "start", "end"), pl.Int64),
     **dict.fromkeys(("upto", "before", "busy"), pl.Int64),
@@ -77,7 +79,7 @@ def _seen(facts: pl.DataFrame) -> pl.DataFrame:
     )
     most = max(*signed.select(pl.col(name).max() for name in METERS).row(0), 1)
     wide = [pl.col(name).cast(kind) for name, kind in ACTIVITY.items()]
-    pieces = signed.iter_slices(max(_LARGEST // (2 * most), 1))
+    pieces = signed.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
     summed = pl.concat([activity_windows(piece).select(wide) for piece in pieces])
     return summed.group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
 

@@ -232,10 +232,10 @@ def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period
     """An instance is an engine of its own, whether or not anything ran on it."""
     if served is None:
         return idle()
-    instances = served["instance"].to_list()
-    named = sorted({*deployment.engine_instances, *instances})
+    instances = served["instance"]
+    named = sorted({*deployment.engine_instances, *instances.unique()})
     numbers = {name: number for number, name in enumerate(named)}
-    engine = pl.Series("engine", [numbers[name] for name in instances], pl.Int64)
+    engine = instances.replace_strict(numbers, return_dtype=pl.Int64).alias("engine")
     return weigh(
         served.hstack([engine]),
         micros(window.start),
