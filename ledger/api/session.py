@@ -29,7 +29,7 @@ from ledger.store.identity import Identity, say_who_asks
 from ledger.store.queries import Connection
 from ledger.wire.errors import LineError
 from ledger.wire.inputs import InputModel, read_input
-from ledger.wire.ndjson import decode_line
+from ledger.wire.ndjson import MARK, decode_line
 
 M = TypeVar("M", bound=InputModel)
 Work = Callable[[Connection, Author], Awaitable[Any]]
@@ -120,7 +120,7 @@ async def read_body(request: ApiRequest, model: type[M]) -> M:
 async def read_object(request: ApiRequest) -> dict[str, Any]:
     """The JSON body as an object."""
     try:
-        return decode_line(await whole_body(request))
+        return decode_line((await whole_body(request)).removeprefix(MARK))
     except LineError as error:
         raise MalformedBodyError(f"The body is not a JSON object: {error}") from error
 

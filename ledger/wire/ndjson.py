@@ -10,6 +10,8 @@ from ledger.wire.errors import EventTooLargeError, LineError, shorten
 from ledger.wire.strict_json import load_json
 
 EventDict = Mapping[str, Any]
+# What some editors put before a text of UTF-8; before a body it is no part of it.
+MARK = b"\xef\xbb\xbf"
 # What a batch gives each of its events.
 BY_HEADER = frozenset({"id", "source"})
 # Most values of most events.
@@ -86,7 +88,8 @@ def decode_line(line: bytes) -> dict[str, Any]:
     """One line as an object; refuses anything else, NaN, names that stand twice, and nesting beyond
     the parser."""
     try:
-        value = load_json(line)
+        # A mark inside a body is no JSON, and no decoder behind this one takes it.
+        value = load_json(line.decode())
     except (ValueError, RecursionError) as error:
         raise LineError(f"line {shorten(line)} is not JSON ({error}); send one object") from error
     if not isinstance(value, dict):

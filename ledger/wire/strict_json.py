@@ -10,10 +10,11 @@ _NAME_CHARS_MAX = 80
 def load_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     """The value of a JSON text; ValueError says what is wrong, RecursionError that it is too deep.
 
-    Parsers differ in which of two values of a name they take, so neither is taken.
+    Parsers differ in which of two values of a name they take, so neither is taken. Bytes are UTF-8
+    and nothing else; a byte order mark before a whole document is no part of it.
     """
     return json.loads(
-        text,
+        text.decode("utf-8-sig") if isinstance(text, bytes) else text,
         parse_float=parse_float,
         parse_constant=_refuse_constant,
         object_pairs_hook=_once,

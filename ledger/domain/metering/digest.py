@@ -96,7 +96,7 @@ def _batch_digest(items: Items, record: int, kinds: Sequence[Contents], unread: 
 def plain_item(item: bytes) -> bytes:
     """An item that is no event, the same in every encoding: JSON in one form, else its bytes."""
     try:
-        value = json.loads(item)
+        value = json.loads(item.decode())
         value = event_at(read_columns(encode_columnar([value], None)), 0, None)
     except (ValueError, RecursionError, AttributeError, WireError):
         return item

@@ -16,7 +16,7 @@ from ledger.domain.metering.lines import ITEMS_MAX, is_lines, split_body, too_ma
 from ledger.domain.metering.record import Record
 from ledger.wire.columnar import ColumnarBatch, event_at, read_columns
 from ledger.wire.errors import ColumnarError
-from ledger.wire.ndjson import encode_event
+from ledger.wire.ndjson import MARK, encode_event
 
 # Below this a body is split in Python: the compiled loops need not be loaded for one event.
 COMPILED_BYTES_MIN = 32 * 1024
@@ -141,7 +141,7 @@ def _find(
     record: Record, pieces: _Pieces, limit: int
 ) -> tuple[tuple[int, int], Spans | Reject | ColumnarBatch | None]:
     """The whole body, and its items; None where they are the body's lines."""
-    body = record.body
+    body = record.body if record.is_columnar else record.body.removeprefix(MARK)
     source = record.header.source if record.header else ""
     if record.refusal:
         return pieces.lay(body), Reject(record.refused_for, record.refusal, None, source)
