@@ -152,7 +152,7 @@ SELECT g.facility_id, g.kind, g.source, lower(g.period) AS start, upper(g.period
 -- Which GPUs serve what.
 SELECT deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
        weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output,
-       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus,
+       weight_context, weight_step, idle_mw_per_gpu, slot_s, prefill_chunk, instance_gpus,
        trim_scale(round(gpu_parts / 7000000.0, 6)) AS gpu_share, mig_slices, gpu_split, lower(valid) AS valid_from, upper(valid) AS valid_to,
        ARRAY[deployment_id, sortable(lower(valid))] AS sort_key
   FROM deployment

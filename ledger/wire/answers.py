@@ -185,6 +185,7 @@ class Deployment(Dated):
     weight_step: int
     idle_mw_per_gpu: int | None
     slot_s: int
+    prefill_chunk: int | None
     instance_gpus: dict[str, list[str]]
     gpu_share: Number
     mig_slices: list[str]

@@ -116,6 +116,7 @@ class ServingDeployment(ClosedModel):
     weight_step: int
     idle_mw_per_gpu: int | None
     slot_s: int
+    prefill_chunk: int | None
     instance_gpus: dict[str, list[str]]
     gpu_parts: int
     mig_slices: list[str]

@@ -226,7 +226,8 @@ class NewDeployment(DatedInput):
     of its model that names no known one. `instance_gpus` says which of the GPUs an instance runs
     on: what these draw is for what ran there. Of each GPU the deployment has `gpu_share`, or its
     `mig_slices`; others may have the rest, and what runs is told apart by `gpu_split`. At rest a
-    GPU draws `idle_mw_per_gpu`, as measured; what ran is weighed in slots of `slot_s` seconds.
+    GPU draws `idle_mw_per_gpu`, as measured; what ran is weighed in slots of `slot_s` seconds. A
+    step reads `prefill_chunk` tokens of a prompt at most, where the engine is set so.
     """
 
     deployment_id: Identifier
@@ -239,6 +240,7 @@ class NewDeployment(DatedInput):
     weights: NewWeights = NewWeights()
     idle_mw_per_gpu: Whole | None = None
     slot_s: SlotSeconds = SLOT_SECONDS
+    prefill_chunk: Positive | None = None
     instance_gpus: Annotated[dict[Label, Names], Field(default_factory=dict, max_length=VALUES_MAX)]
     gpu_share: GpuShare = Decimal(1)
     mig_slices: Names = ()

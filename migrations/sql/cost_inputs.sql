@@ -148,6 +148,7 @@ CREATE TABLE deployment (
   weight_step       int NOT NULL DEFAULT 0 CHECK (weight_step >= 0),
   idle_mw_per_gpu   int CHECK (idle_mw_per_gpu >= 0),
   slot_s            smallint NOT NULL DEFAULT 15 CHECK (slot_s > 0 AND 900 % slot_s = 0),
+  prefill_chunk     int CHECK (prefill_chunk > 0),
   instance_gpus     jsonb NOT NULL DEFAULT '{}',
   gpu_parts         int NOT NULL DEFAULT 7000000 CHECK (gpu_parts BETWEEN 1 AND 7000000),
   mig_slices        text[] NOT NULL DEFAULT '{}',
@@ -162,6 +163,7 @@ COMMENT ON COLUMN deployment.weight_context IS 'Of an output token, for each 1,0
 COMMENT ON COLUMN deployment.weight_step IS 'Of a step of an engine, shared by all who write in it.';
 COMMENT ON COLUMN deployment.idle_mw_per_gpu IS 'What a GPU draws while it holds the model and runs nothing; NULL is unknown.';
 COMMENT ON COLUMN deployment.slot_s IS 'How many seconds are weighed at once.';
+COMMENT ON COLUMN deployment.prefill_chunk IS 'How many tokens of a prompt a step of its engines reads at most; NULL: all of them.';
 COMMENT ON COLUMN deployment.instance_gpus IS 'Which of its GPUs an engine instance runs on, where that is known.';
 COMMENT ON COLUMN deployment.gpu_parts IS 'How much of each of its GPUs it has, in parts of 7,000,000: millionths and sevenths are whole numbers of them.';
 COMMENT ON COLUMN deployment.mig_slices IS 'By which slices of MIG it has its part of each GPU; empty: by a declared share.';

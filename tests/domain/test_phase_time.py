@@ -32,7 +32,9 @@ def slots(run: Run) -> list[PhaseSlot]:
     steps = [
         count
         for first in quarters
-        for count in steps_between(ran, marks[first], marks[first : first + QUARTER_SLOTS + 1])
+        for count in steps_between(
+            ran, marks[first], marks[first : first + QUARTER_SLOTS + 1], chunk=None
+        )
     ]
     return [
         PhaseSlot(

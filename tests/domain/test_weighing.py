@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import pairwise
-from math import floor
+from math import ceil, floor
 
 import polars as pl
 from hypothesis import given, settings
@@ -47,12 +47,17 @@ WEIGHTS = st.builds(Weights, st.just(1), *[WEIGHT] * 6)
 
 
 @settings(max_examples=at_depth(60))
-@given(st.lists(attempt(), min_size=1, max_size=6), WEIGHTS, st.sampled_from([15, 60, 900]))
+@given(
+    st.lists(attempt(), min_size=1, max_size=6),
+    WEIGHTS,
+    st.sampled_from([15, 60, 900]),
+    st.sampled_from([None, None, 1, 7, 2_048, 2**40]),
+)
 def test_each_weighs_of_a_slot_what_the_rule_says(
-    attempts: list[dict[str, int]], weights: Weights, slot_s: int
+    attempts: list[dict[str, int]], weights: Weights, slot_s: int, chunk: int | None
 ) -> None:
-    work = weigh(pl.DataFrame(attempts), BASE, weights, engines=2, slot_s=slot_s)
-    weighed = dict(_rule(attempts, weights, slot_s * 1_000_000))
+    work = weigh(pl.DataFrame(attempts), BASE, weights, engines=2, slot_s=slot_s, chunk=chunk)
+    weighed = dict(_rule(attempts, weights, slot_s * 1_000_000, chunk))
     for key in {each["usage_key_id"] for each in attempts} - {0}:
         own = {slot: parts[key][0] for slot, parts in weighed.items() if key in parts}
         wholes = {slot: sum(part[0] for part in parts.values()) for slot, parts in weighed.items()}
@@ -65,11 +70,11 @@ def test_each_weighs_of_a_slot_what_the_rule_says(
 
 
 def _rule(
-    attempts: Sequence[Attempt], weights: Weights, slot_us: int
+    attempts: Sequence[Attempt], weights: Weights, slot_us: int, chunk: int | None
 ) -> Iterator[tuple[int, dict[int, list[int]]]]:
     """By slot and key: what it weighs in all, of what it read from a cache and wrote to one, and of
     what it answered; those that weigh anything."""
-    wholes = [_whole(each, weights) for each in attempts]
+    wholes = [_whole(each, weights, chunk) for each in attempts]
     most = max(max(whole[:4]) for whole in wholes)
     coarser = 2 ** max(most.bit_length() - 44, 0)
     for slot in range(QUARTER_US // slot_us):
@@ -90,8 +95,10 @@ def _begun(each: Attempt) -> int:
     return int(bool(asks) and each["read"] - each["wrote"] <= 1)
 
 
-def _whole(each: Attempt, weights: Weights) -> list[int]:
+def _whole(each: Attempt, weights: Weights, chunk: int | None) -> list[int]:
     fine, begun = 3_600 * 2**16, _begun(each)
+    read = each["uncached"] + each["cache_write"]
+    steps = begun * (max(ceil(Fraction(read, chunk)), 1) if chunk else 1)
     cached = [
         each["cache_read"] * weights.cache_read * fine,
         each["cache_write"] * weights.cache_write * fine,
@@ -101,7 +108,7 @@ def _whole(each: Attempt, weights: Weights) -> list[int]:
         each["uncached"] * weights.uncached * fine + sum(cached),
         each["output"] * weights.output * fine + floor(context),
         max(each["output"] - begun, 0) * weights.step * fine,
-        begun * weights.step * fine,
+        steps * weights.step * fine,
         *cached,
     ]
 

@@ -262,17 +262,23 @@ async def test_weights_slots_and_power_at_rest_outlive_a_replacement(worker: Con
         "engine_instances": ["vllm-0"],
     }
     said = deployment(
-        weights=weights, idle_mw_per_gpu=110_000, slot_s=5, instance_gpus=of_engine, **engines
+        weights=weights,
+        idle_mw_per_gpu=110_000,
+        slot_s=5,
+        instance_gpus=of_engine,
+        **engines,
+        prefill_chunk=2_048,
     )
     await enter_deployment(worker, said, AUTHOR)
     await enter_deployment(worker, deployment(valid_from=day(5)), AUTHOR, replace=True)
     rows = await worker.fetch(
         """SELECT weight_version, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                  slot_s, instance_gpus FROM deployment WHERE upper_inf(recorded) ORDER BY valid"""
+                  slot_s, prefill_chunk, instance_gpus
+             FROM deployment WHERE upper_inf(recorded) ORDER BY valid"""
     )
     assert [tuple(row) for row in rows] == [
-        (3, 359_600, 20_000, 27_430_000, 110_000, 5, of_engine),
-        (1, 5, 0, 0, None, 15, {}),
+        (3, 359_600, 20_000, 27_430_000, 110_000, 5, 2_048, of_engine),
+        (1, 5, 0, 0, None, 15, None, {}),
     ]
 
 

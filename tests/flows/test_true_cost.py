@@ -83,7 +83,7 @@ async def build(books: Books, runs: Runs) -> None:
     await books.facility()
     await books.pue(START, END, pue="1")
     await books.tariff([(START, END, "100")])
-    await books.lease(START, END, gpu_count=6 + 8, rate="2", all_in=False)
+    await books.lease(START, END, gpu_count=len(SCENARIOS) + 8, rate="2", all_in=False)
     for scenario, run in runs.items():
         boards = REPLICAS if scenario == EIGHT else [scenario]
         for customer in run.of_customers():
@@ -97,6 +97,7 @@ async def build(books: Books, runs: Runs) -> None:
             instances=boards,
             weights=WEIGHTS,
             idle_mw_per_gpu=IDLE_MW,
+            prefill_chunk=Physics().chunk,
         )
         idle = simulate([], HOUR)
         for board in boards:

@@ -208,24 +208,25 @@ class Books:
         instance_gpus: Mapping[str, Sequence[str]] = NO_GPUS,
         gpu_parts: int = 7_000_000,
         gpu_split: str = "share",
+        prefill_chunk: int | None = None,
     ) -> None:
         await self._store(
-            """WITH d AS (
-                 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier,
-                   gpu_count, gpu_uuids, engine_instances, weight_version, weight_uncached,
-                   weight_cache_read, weight_cache_write, weight_output, weight_context,
-                   weight_step, idle_mw_per_gpu, instance_gpus, gpu_parts, gpu_split, valid,
-                   recorded) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-                   $15, $16, $17, $18, $19, tstzrange($20, $21), int8range($22, NULL)) RETURNING *)
-               INSERT INTO deployment_member
-                 (deployment_row_id, deployment_id, member, kind, parts, valid, recorded)
+            """WITH d AS (INSERT INTO deployment (
+                   deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
+                   engine_instances, weight_version, weight_uncached, weight_cache_read,
+                   weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
+                   instance_gpus, gpu_parts, gpu_split, prefill_chunk, valid, recorded)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                   $18, $19, $20, tstzrange($21, $22), int8range($23, NULL)) RETURNING *)
+               INSERT INTO deployment_member (
+                 deployment_row_id, deployment_id, member, kind, parts, valid, recorded)
                SELECT deployment_row_id, deployment_id, m.*, valid, recorded FROM d,
                  LATERAL (SELECT unnest(gpu_uuids), 'gpu', gpu_parts
                           UNION ALL SELECT unnest(engine_instances), 'instance', 7000000) m""",
             (
                 *(deployment_id, entity_id, asset_id, model, tier, gpu_count or len(gpus) or 1),
                 *(list(gpus), list(instances), *astuple(weights), idle_mw_per_gpu),
-                *(dict(instance_gpus), gpu_parts, gpu_split, since, until),
+                *(dict(instance_gpus), gpu_parts, gpu_split, prefill_chunk, since, until),
             ),
         )
 
@@ -384,9 +385,7 @@ class Books:
         mask: BitString,
         batch_seq: int,
     ) -> None:
-        places = {
-            (content_id("engine", instance, b.model, b.tier), window) for window, _, b in rows
-        }
+        places = {(content_id("engine", instance, b.model, b.tier), at) for at, _, b in rows}
         await self.connection.copy_records_to_table(
             "activity_mask",
             columns=("engine_key_id", "window_start", "batch_seq", "mask"),

@@ -34,7 +34,8 @@ class Deployment:
     `weight_version` has it: of the weight set in force then, or of the deployment itself. At rest a
     GPU draws `idle_mw_per_gpu`; None is unknown. `instance_gpus` are those of its GPUs of which it
     is known by which instance they serve. Of each GPU it has `gpu_parts` of GPU_PARTS,
-    which `mig_slices` are where it is cut by MIG; what runs on them is told apart by `gpu_split`.
+    which `mig_slices` are where it is cut by MIG; what runs on them is told apart by `gpu_split`. A
+    step reads `prefill_chunk` tokens of a prompt at most; None: all of them.
     """
 
     deployment_id: str
@@ -62,6 +63,7 @@ class Deployment:
     gpu_parts: int = GPU_PARTS
     mig_slices: tuple[str, ...] = ()
     gpu_split: str = BY_SHARE
+    prefill_chunk: int | None = None
 
     @property
     def weights(self) -> Weights:

@@ -136,7 +136,7 @@ def _taken(user: GpuUser, window: Period, slot_s: int) -> list[int]:
     since, gpus = micros(window.start), len(user.deployment.gpu_uuids)
     marks = [since + n * slot_s * SECOND_US for n in range(slots + 1)]
     ran = user.served.with_columns(engine=pl.lit(0, pl.Int64))
-    steps = [sum(both) for both in steps_between(ran, since, marks)]
+    steps = [sum(both) for both in steps_between(ran, since, marks, user.deployment.prefill_chunk)]
     law, taken = user.deployment.weights, [0] * slots
     for cell, *work in cells_of(ran, marks).drop("covered_us").iter_rows():
         taken[cell] = max(_by_law(law, steps[cell], *work), 0) // gpus

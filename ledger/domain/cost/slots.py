@@ -122,10 +122,12 @@ def weigh(
     *,
     engines: int = 1,
     slot_s: int = SLOT_SECONDS,
+    chunk: int | None = None,
 ) -> SlotWork:
     """The work of attempts that run in the window that begins at `window_us`.
 
-    A frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine below `engines`.
+    A frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine below `engines`. A
+    step reads `chunk` tokens of a prompt at most; None: all of them.
     """
     if attempts.is_empty():
         return idle()
@@ -136,7 +138,7 @@ def weigh(
     keys, numbers = np.unique(named, return_inverse=True)
     owners, used = numbers[:-1], _used(keys)
     writing = _writing(ran) if weights.step else NOBODY_RAN
-    cells = weigh_cells(ran, owners, used, _fine(weights), slot_us, writing)
+    cells = weigh_cells(ran, owners, used, _fine(weights), slot_us, writing, chunk or 0)
     meters, (high, low) = count_tokens(ran, owners, used)
     uncached, cache_read, cache_write, output = (
         max((above << 32) + below, 0) for above, below in meters.T.tolist()
@@ -154,14 +156,14 @@ def weigh(
 
 
 def steps_between(
-    attempts: pl.DataFrame, window_us: int, marks: Sequence[int]
+    attempts: pl.DataFrame, window_us: int, marks: Sequence[int], chunk: int | None
 ) -> list[tuple[int, int]]:
     """About how many steps those who wrote, and those who read their prompt, took part in between
     each two of `marks`, moments of the window that begins at `window_us`: a token each a step, and
-    who took part together shared them."""
+    who took part together shared them. A step reads `chunk` tokens of a prompt at most."""
     ran = _placed(attempts, window_us)
-    begun, edges = begun_of(ran), np.array(marks, np.int64) - window_us
-    written, writing = np.maximum(ran[_OUTPUT] - begun, 0), _writing(ran)
+    begun, edges = begun_of(ran, chunk or 0), np.array(marks, np.int64) - window_us
+    written, writing = np.maximum(ran[_OUTPUT] - np.minimum(begun, 1), 0), _writing(ran)
     wrote = spread_steps(ran, written, (_WROTE, _END), edges, writing, beside=False)
     read = spread_steps(ran, begun, (_START, _READ), edges, writing, beside=True)
     return list(zip(wrote.tolist(), read.tolist(), strict=True))

@@ -49,7 +49,7 @@ class UnreadEngine:
         engine, served = self.engine, self.served
         seen = set() if served is None else {*served["instance"].unique()}
         instances = sorted({*engine.engine_instances, *seen})
-        work, shared = _work(served, instances, marks)
+        work, shared = _work(served, instances, marks, engine.prefill_chunk)
         engines, counted = max(len(instances), 1), self._steps(marks)
         for at in range(len(marks) - 1):
             uncached, cache_read, output, context, covered_us = work.get(at, _NOTHING_RAN)
@@ -90,7 +90,10 @@ def _says(fitted: FittedSet, slot: Slot) -> Said:
 
 
 def _work(
-    served: pl.DataFrame | None, instances: Sequence[str], marks: Sequence[int]
+    served: pl.DataFrame | None,
+    instances: Sequence[str],
+    marks: Sequence[int],
+    chunk: int | None,
 ) -> tuple[Mapping[int, Sequence[int]], Sequence[tuple[int, int]]]:
     if served is None:
         return {}, [(0, 0)] * (len(marks) - 1)
@@ -101,4 +104,4 @@ def _work(
         "cell", "uncached", "cache_read", "output", "context", "covered_us"
     )
     work = {cell: parts for cell, *parts in cells.iter_rows()}
-    return work, steps_between(ran, marks[0], marks)
+    return work, steps_between(ran, marks[0], marks, chunk)

@@ -43,6 +43,8 @@ WHOLE = 1 << 62
 # What one attempt weighs of a leg, and how many may, so that four legs of all stay below WHOLE.
 _WEIGHT_BITS, _MANY_BITS = 44, 16
 _U64 = np.uint64
+# As many steps as can be counted.
+_STEPS_MOST = 1 << 62
 _HALF_BITS = 32
 _HALF = (1 << _HALF_BITS) - 1
 
@@ -66,31 +68,47 @@ class _Work(NamedTuple):
 
 
 def weigh_cells(
-    ran: Ints, owners: Ints, used: Bools, weights: Ints, slot_us: int, writing: Sweep
+    ran: Ints,
+    owners: Ints,
+    used: Bools,
+    weights: Ints,
+    slot_us: int,
+    writing: Sweep,
+    chunk: int,
 ) -> Cells:
     """Cells of attempts, whose owners are numbered; `used` says whose is of usage. `weights` are
-    what a token of each meter weighs, one of context, and a step."""
-    work = _Work(ran, _legs(ran, weights), writing)
+    what a token of each meter weighs, one of context, and a step, which reads `chunk` tokens of a
+    prompt at most, or all."""
+    work = _Work(ran, _legs(ran, weights, chunk), writing)
     cells = Cells(*_cells(work, np.argsort(owners, kind="stable"), owners, used, slot_us))
     _share(cells)
     return cells
 
 
 @compiled
-def begun_of(ran: Ints) -> Ints:
-    """Whether each had a step that read its prompt. Without a first token it writes all along: all
-    its steps are such."""
+def begun_of(ran: Ints, chunk: int) -> Ints:
+    """How many steps read the prompt of each: one for each `chunk` of its tokens, or one in all.
+    Without a first token it writes all along: all its steps are such."""
     begun = np.zeros(ran.shape[1], np.int64)
     for n in range(ran.shape[1]):
         asks = ran[_UNCACHED, n] > 0 or ran[_READ_CACHE, n] > 0 or ran[_WRITE_CACHE, n] > 0
-        begun[n] = asks and ran[_READ, n] - ran[_WROTE, n] <= 1
+        if asks and ran[_READ, n] - ran[_WROTE, n] <= 1:
+            begun[n] = _chunks(ran[_UNCACHED, n], ran[_WRITE_CACHE, n], chunk) if chunk else 1
     return begun
 
 
 @compiled
-def _legs(ran: Ints, weights: Ints) -> Ints:
+def _chunks(uncached: int, to_cache: int, chunk: int) -> int:
+    """In how many steps so many tokens are read: one at least, and no more than can be counted."""
+    asked, each = _U64(uncached) + _U64(to_cache), _U64(chunk)
+    steps = asked // each + min(asked % each, _U64(1))
+    return int(max(min(steps, _U64(_STEPS_MOST)), _U64(1)))
+
+
+@compiled
+def _legs(ran: Ints, weights: Ints, chunk: int) -> Ints:
     """What each attempt weighs in all, leg by leg; coarser where one of them weighs very much."""
-    count, begun = ran.shape[1], begun_of(ran)
+    count, begun = ran.shape[1], begun_of(ran, chunk)
     high, low = np.empty((_LEGS, count), np.uint64), np.empty((_LEGS, count), np.uint64)
     most = 0
     for n in range(count):
@@ -102,7 +120,7 @@ def _legs(ran: Ints, weights: Ints) -> Ints:
         legs = (
             plus(asked, plus(from_cache, to_cache)),
             plus(product(output, _U64(weights[3])), thousandth(looked)),
-            product(_U64(max(ran[_OUTPUT, n] - begun[n], 0)), step),
+            product(_U64(max(ran[_OUTPUT, n] - min(begun[n], 1), 0)), step),
             product(_U64(begun[n]), step),
             from_cache,
             to_cache,

@@ -242,6 +242,7 @@ def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period
         deployment.weights,
         engines=len(numbers),
         slot_s=deployment.slot_s,
+        chunk=deployment.prefill_chunk,
     )
 
 

@@ -352,6 +352,7 @@ def _deployment_values(new: NewDeployment, entity_id: str, gpu_parts: int) -> di
         "engine_instances": list(new.engine_instances),
         "idle_mw_per_gpu": new.idle_mw_per_gpu,
         "slot_s": new.slot_s,
+        "prefill_chunk": new.prefill_chunk,
         "instance_gpus": {name: list(gpus) for name, gpus in new.instance_gpus.items()},
         "gpu_parts": gpu_parts,
         "mig_slices": list(new.mig_slices),

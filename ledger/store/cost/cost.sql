@@ -72,7 +72,7 @@ SELECT d.deployment_id, d.entity_id, d.asset_id, d.model, d.tier, d.gpu_count, d
        coalesce(w.output, d.weight_output) AS weight_output,
        coalesce(w.context, d.weight_context) AS weight_context,
        coalesce(w.step, d.weight_step) AS weight_step,
-       coalesce(w.idle_mw_per_gpu, d.idle_mw_per_gpu) AS idle_mw_per_gpu, d.slot_s, d.instance_gpus,
+       coalesce(w.idle_mw_per_gpu, d.idle_mw_per_gpu) AS idle_mw_per_gpu, d.slot_s, d.prefill_chunk, d.instance_gpus,
        d.gpu_parts, d.mig_slices, d.gpu_split, w.weight_set_id, coalesce(w.source, 'declared') AS weight_source,
        lower(part.valid) AS valid_from, nullif(upper(part.valid), 'infinity') AS valid_to
   FROM weights_at(:batch_seq) part

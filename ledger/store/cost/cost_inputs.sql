@@ -134,8 +134,8 @@ SELECT c.tariff_id, c.facility_id, part, c.price_per_mwh, int8range(:batch_seq, 
 SELECT deployment_row_id AS row_id, lower(valid) AS valid_from, upper(valid) AS valid_to,
        deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids, engine_instances,
        weight_version, weight_uncached, weight_cache_read, weight_cache_write, weight_output,
-       weight_context, weight_step, idle_mw_per_gpu, slot_s, instance_gpus, gpu_parts, mig_slices,
-       gpu_split
+       weight_context, weight_step, idle_mw_per_gpu, slot_s, prefill_chunk, instance_gpus, gpu_parts,
+       mig_slices, gpu_split
   FROM deployment
  WHERE deployment_id = :deployment_id AND valid && tstzrange(:valid_from, :valid_to)
    AND upper_inf(recorded)
@@ -157,11 +157,11 @@ WITH closed AS (
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
+                        slot_s, prefill_chunk, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
 SELECT c.deployment_id, c.entity_id, c.asset_id, c.model, c.tier, c.gpu_count, c.gpu_uuids,
        c.engine_instances, c.weight_version, c.weight_uncached, c.weight_cache_read,
        c.weight_cache_write, c.weight_output, c.weight_context, c.weight_step, c.idle_mw_per_gpu,
-       c.slot_s, c.instance_gpus, c.gpu_parts, c.mig_slices, c.gpu_split, part, int8range(:batch_seq, NULL)
+       c.slot_s, c.prefill_chunk, c.instance_gpus, c.gpu_parts, c.mig_slices, c.gpu_split, part, int8range(:batch_seq, NULL)
   FROM closed c,
        unnest(tstzmultirange(c.valid) - tstzmultirange(tstzrange(:valid_from, :valid_to))) part
 RETURNING deployment_row_id;
@@ -214,11 +214,11 @@ UPDATE deployment_member SET recorded = int8range(lower(recorded), :batch_seq)
 INSERT INTO deployment (deployment_id, entity_id, asset_id, model, tier, gpu_count, gpu_uuids,
                         engine_instances, weight_version, weight_uncached, weight_cache_read,
                         weight_cache_write, weight_output, weight_context, weight_step, idle_mw_per_gpu,
-                        slot_s, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
+                        slot_s, prefill_chunk, instance_gpus, gpu_parts, mig_slices, gpu_split, valid, recorded)
 VALUES (:deployment_id, :entity_id, :asset_id, :model, :tier, :gpu_count, :gpu_uuids,
         :engine_instances, :weight_version, :weight_uncached, :weight_cache_read,
         :weight_cache_write, :weight_output, :weight_context, :weight_step, :idle_mw_per_gpu, :slot_s,
-        :instance_gpus, :gpu_parts, :mig_slices, :gpu_split, tstzrange(:valid_from, :valid_to),
+        :prefill_chunk, :instance_gpus, :gpu_parts, :mig_slices, :gpu_split, tstzrange(:valid_from, :valid_to),
         int8range(:batch_seq, NULL))
 RETURNING deployment_row_id;
 

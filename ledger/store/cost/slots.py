@@ -134,7 +134,7 @@ def _work(
             continue
         first = bisect_right(marks, own[0]) - 1
         numbered = _numbered(deployment, ran)
-        steps = steps_between(numbered, window_us, own)
+        steps = steps_between(numbered, window_us, own, deployment.prefill_chunk)
         for cell, *parts in cells_of(numbered, own).select("cell", *_WORK).iter_rows():
             before = summed.get(first + cell, _NOTHING)
             there = (*parts, *steps[cell])
