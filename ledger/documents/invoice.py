@@ -238,12 +238,14 @@ def to_pay(invoice: Invoice, words: Words) -> list[str]:
 
 
 def _remarks(invoice: Invoice, lines: Sequence[IssuedLine], words: Words) -> list[str]:
-    text = (
-        "Each line is rounded once; the difference to the unrounded total is {difference}"
-        " {currency}."
-    )
-    totals, currency = invoice.totals, invoice.terms.currency
-    said = [words.say(text, difference=plain(totals.rounding), currency=currency)]
+    totals, said = invoice.totals, []
+    if totals.rounding:
+        text = (
+            "Each line is rounded once; the difference to the unrounded total is {difference}"
+            " {currency}."
+        )
+        named = {"difference": plain(totals.rounding), "currency": invoice.terms.currency}
+        said.append(words.say(text, **named))
     if invoice.exchange is not None:
         rate = invoice.exchange
         text = "Prices are in {base}: one is {rate} {quote} ({source}, {day})."
@@ -325,7 +327,7 @@ def _description(
     named = {"tier {name}": tier, "adapter {name}": adapter, "region {name}": region}
     parts += [words.say(text, name=name) for text, name in named.items() if name]
     if context_band:
-        edge = f"{BAND_EDGES[context_band]:,}"
+        edge = group(str(BAND_EDGES[context_band]))
         parts.append(words.say("context above {tokens} tokens", tokens=edge))
     if part:
         parts.append(part)
@@ -405,8 +407,8 @@ def _per(line: IssuedLine, words: Words) -> str:
         return words.say("one")
     counted = UNIT_NAMES.get(line.key.meter)
     if counted is not None:
-        return words.say(counted.get(units, counted[0]), count=f"{units:,}")
+        return words.say(counted.get(units, counted[0]), count=group(str(units)))
     names = {1: "token", 1_000: "1,000 tokens", 1_000_000: "1M tokens"}
     if units in names:
         return words.say(names[units])
-    return words.say("{count} tokens", count=f"{units:,}")
+    return words.say("{count} tokens", count=group(str(units)))

@@ -226,6 +226,18 @@ def test_an_invoice_is_in_the_language_of_its_buyer(language: str) -> None:
     assert rendered(language=language) == pdf
 
 
+def test_no_language_reads_a_context_as_a_fraction() -> None:
+    for language in ("en", "de", "fr", "es", "da", "ja"):
+        said = lines(3, language=language)[2].description
+        assert "32\u2009000" in said
+        assert "32,000" not in said
+
+
+def test_a_difference_of_nothing_is_not_spoken_of() -> None:
+    assert "rounded once" in " ".join(text_of(rendered()).split())
+    assert "rounded once" not in text_of(rendered(net="1093.98831"))
+
+
 def test_many_lines_come_by_model_with_what_each_comes_to() -> None:
     few = text_of(rendered(count=6, models=("llama", "mistral")))
     assert "Subtotal" not in few
