@@ -11,6 +11,7 @@ from ledger.domain.money import (
     Money,
     divide_half_even,
     multiply,
+    percent_of,
     plain,
     round_cost,
     round_minor,
@@ -80,3 +81,9 @@ def test_plain_text_never_has_an_exponent() -> None:
 def test_cost_rounds_half_even_at_twelve_decimals() -> None:
     assert round_cost(Decimal("0.0000000000005")) == 0
     assert round_cost(Decimal("0.0000000000015")) == Decimal("0.000000000002")
+
+
+def test_a_part_by_per_cent_rounds_half_even_at_twelve_decimals() -> None:
+    assert percent_of(Decimal("0.000000000001"), Decimal(50)) == 0
+    assert percent_of(Decimal("0.000000000003"), Decimal(50)) == Decimal("0.000000000002")
+    assert percent_of(Decimal("-0.000000000005"), Decimal(50)) == Decimal("-0.000000000002")

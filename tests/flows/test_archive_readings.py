@@ -167,7 +167,9 @@ async def test_a_file_holds_every_column_of_every_reading(
         ]
         for table in READ
     }
-    for each in await moved(worker, tmp_path, days=1):
+    done = await moved(worker, tmp_path, days=1)
+    assert [each.table for each in done] == list(READ)
+    for each in done:
         path = tmp_path / each.table / "stored_day=2026-08-06" / "part.parquet"
         assert each.path == path
         manifest = json.loads(path.with_name("manifest.json").read_text())
