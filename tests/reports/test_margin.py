@@ -63,6 +63,7 @@ async def test_idle_is_a_line_of_its_own_before_a_named_policy_spreads_it(
         Decimal("0.375"),
     )
     assert report.idle_cost == Decimal("3.5")
+    assert "idle of deployment:chat, at rest" in [row[0] for row in to_table(report)[1]]
     assert (batch.idle_share, real_time.idle_share) == (Decimal("0.875"), Decimal("2.625"))
     assert report.cost == Decimal(4)
     assert "proportion" in report.idle_policy

@@ -30,6 +30,7 @@ from ledger.reports.cost.figures import (
     figures_of_tokens,
     joules_per_output_token,
     kwh,
+    line_name,
     percent,
 )
 from ledger.reports.cost.gaps import list_gaps, refuse
@@ -300,7 +301,7 @@ def _show(report: EfficiencyReport, _asked: Asked) -> Iterator[Shown]:
     blank = ("",) * (len(report.by) - 1)
     rows = [(*row.group, *_cells(said.row(row))) for row in report.rows]
     rows += [
-        (f"{row.group[0]} of {row.group[1]}", *blank, *_cells(said.taken(row.taken)))
+        (line_name(row.group[0], row.group[1]), *blank, *_cells(said.taken(row.taken)))
         for row in report.taken.own_lines
     ]
     rows.append(("total", *blank, *_cells(said.row(report.taken.total))))

@@ -4,12 +4,22 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
+from ledger.domain.cost.cause import cause_of
 from ledger.domain.money import ROUNDING, UNIT, plain
 from ledger.wire.units import MJ_PER_J, MJ_PER_KWH
 
 SIX, HUNDREDTH, TENTH = Decimal("0.000001"), Decimal("0.01"), Decimal("0.1")
 MILLION = 10**6
 UNKNOWN = "–"
+
+
+def line_name(line: str, scope: str) -> str:
+    """What is nobody's, of what and why, as a table says it.
+
+    >>> line_name("idle", "deployment:chat")
+    'idle of deployment:chat, at rest'
+    """
+    return f"{line} of {scope}, {cause_of(line, scope).replace('_', ' ')}"
 
 
 def kwh(energy_mj: int) -> str:

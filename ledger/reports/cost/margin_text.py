@@ -10,7 +10,7 @@ from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain, round_minor
 from ledger.reports.cost.evidence import how_to_trace
-from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh
+from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh, line_name
 from ledger.reports.cost.implausible import to_lines
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.margin_intervals import find_intervals
@@ -85,7 +85,7 @@ def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]
         for row in report.rows
     ]
     rows += [
-        (f"{line.line} of {line.scope}", *blank, *_own_cells(line, report.currency))
+        (line_name(line.line, line.scope), *blank, *_own_cells(line, report.currency))
         for line in report.own_lines
     ]
     rows += [
