@@ -100,6 +100,12 @@ WRONG = [
     ),
     resource("two terms of an asset at once", "rack", "assets", RACK | {"gpu_hour_rate": "3"}),
     resource("life of zero", "life_months", "assets", OWNED | {"life_months": 0}),
+    resource("chunk of nothing", "prefill_chunk", "deployments", CHAT | {"prefill_chunk": 0}),
+    resource(
+        *("weights of zero", "a weight above 0", "weight-sets"),
+        {"deployment_id": "chat", "weight_set_id": "none", "version": 2, "valid_from": SINCE}
+        | dict.fromkeys(("uncached", "cache_read", "cache_write", "output"), 0),
+    ),
     resource("share of GPUs above 1", "gpu_share", "deployments", CHAT | {"gpu_share": "1.5"}),
     resource(
         *("share of a cost above 1", "share", "site-costs"),

@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.cli.command_line import CommandLine
 from tests.cli.test_report_coverage import in_books
-from tests.flows.billing import WINDOW, subscribed
+from tests.flows.billing import DECEMBER, WINDOW, subscribed
 from tests.flows.test_close import MILLION
 from tests.support.books import Books
 
@@ -16,6 +17,13 @@ card-acme,input,7,2023-11-16T00:00:00Z
 
 LITELLM = """{"llama": {"mode": "chat", "input_cost_per_token": 9e-06,
  "output_cost_per_token": 1.5e-05, "max_input_tokens": 8000, "litellm_provider": "x"}}"""
+
+
+# Windows that were allocated again, and the day that what they differ by is booked for.
+REVISED = """SELECT c.window_start, max(c.revision), max(e.booked_for)
+               FROM cost_allocation c, journal_entry e
+              WHERE e.kind LIKE '%cost%' AND e.corrects IS NOT NULL AND c.revision > 1
+              GROUP BY 1 ORDER BY 1"""
 
 
 async def powered(books: Books) -> None:
@@ -69,6 +77,40 @@ def test_a_whole_price_table_and_prices_of_a_tariff_show_it_too(
     said = command.json(*power, *how, "--preview")
     assert {row["kind"] for row in said["costs"]} == {"electricity"}
     assert command.json(*power, *how)["entered"] == 1
+
+
+def test_a_closed_period_is_allocated_again_for_a_reason_once_its_difference_was_seen(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    in_books(command, used)
+    in_books(command, powered)
+    command("settle")
+    (entity,) = (each["entity_id"] for each in command.items("list", "entities"))
+    months = command.json("close", "status", entity)
+    todo = [each["name"] for each in months["matters"] if each["count"]]
+    accepted = [word for each in todo for word in ("--accept", each)]
+    closing = ("close", "entity", entity, "--month", months["next"])
+    command(*closing, *accepted, "--reason", "a test")
+    prices = tmp_path / "power.csv"
+    prices.write_text("hour,price\n2023-11-16 18:00,200\n")
+    power = ("import", "tariff", prices, "--tariff", "power", "--time-column", "hour", "--zone")
+    ask = (*power, "UTC", "--resolution", 60, "--price-column", "price", "--replace")
+    seen = command.json(*ask, "--preview")
+    assert seen["needs_reason"]
+    assert {row["kind"] for row in seen["costs"]} == {"electricity"}
+    assert {row["booked_in"] for row in seen["accounts"]} == {"2023-12"}
+    assert "reason" in command.refusal(*ask)
+    command(*ask, "--reason", "the supplier corrected it")
+    command("settle")
+    moved: list[tuple[Any, ...]] = []
+
+    async def read(books: Books) -> None:
+        moved.extend(tuple(row) for row in await books.connection.fetch(REVISED))
+
+    in_books(command, read)
+    # Whole windows, those of the hour and no others, and what they differ by in the next month.
+    hour = WINDOW.replace(minute=0)
+    assert moved == [(hour + n * timedelta(minutes=15), 2, DECEMBER) for n in range(4)]
 
 
 def test_rates_factors_and_changed_details_enter_nothing_either(
