@@ -340,6 +340,24 @@ async def test_an_invoice_line_leads_to_its_events_in_file_chunk_and_row(
     assert [await trace(worker, line, cut_off, limit) for line in lines] == before
 
 
+@pytest.mark.parametrize("chunk_facts", [4_096, 1])
+async def test_a_key_that_used_nothing_of_a_line_is_behind_none_in_row_or_chunk(
+    worker: Connection, chunk_facts: int
+) -> None:
+    await open_books(worker)
+    gate = Gate(worker, IngestLimits(chunk_facts=chunk_facts))
+    await on_a_card(worker, "acme")
+    idle = attempt("idle", tokens=0, project_id="quiet")
+    await gate.send(keyed(attempt("busy"), idle))
+    issued = await issue_invoice(
+        worker, subscription_id="sub-acme", moment=AUGUST, now=SEPTEMBER, author=AUTHOR
+    )
+    (invoice,) = await store.list_invoices(worker)
+    for line in await store.list_lines(worker, invoice_id=issued.invoice_id):
+        events = await trace(worker, line, invoice.cut_off_seq, 10)
+        assert [event.event_id for event in events] == ["busy"]
+
+
 async def test_a_file_is_read_only_while_it_is_the_one_that_was_archived(
     worker: Connection, tmp_path: Path
 ) -> None:
