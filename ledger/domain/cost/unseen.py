@@ -74,14 +74,16 @@ def _seen(facts: pl.DataFrame) -> pl.DataFrame:
     """The work of facts, in 128 bits: summed by so many at a time as 64 bits can hold."""
     if facts.is_empty():
         return pl.DataFrame(schema=ACTIVITY)
-    signed = facts.with_columns(
-        *(pl.col(name).abs() for name in METERS), sign=pl.col("requests").sign()
-    )
-    most = max(*signed.select(pl.col(name).max() for name in METERS).row(0), 1)
+    most = max(*facts.select(pl.col(name).abs().max() for name in METERS).row(0), 1)
     wide = [pl.col(name).cast(kind) for name, kind in ACTIVITY.items()]
-    pieces = signed.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
-    summed = pl.concat([activity_windows(piece).select(wide) for piece in pieces])
+    pieces = facts.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
+    summed = pl.concat([activity_windows(_signed(piece)).select(wide) for piece in pieces])
     return summed.group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
+
+
+def _signed(facts: pl.DataFrame) -> pl.DataFrame:
+    counts = (pl.col(name).abs() for name in METERS)
+    return facts.with_columns(*counts, sign=pl.col("requests").sign())
 
 
 def _runs(window: int, engine: int, mask: int) -> Iterator[tuple[int, ...]]:
