@@ -102,6 +102,11 @@ def price_edges(listed: Iterable[ListedPrice]) -> set[datetime]:
     }
 
 
+def number_kinds(listed: Iterable[ListedPrice]) -> dict[UsageKey, int]:
+    """A number for each kind of usage that prices are listed for."""
+    return {key: number for number, key in enumerate(dict.fromkeys(each.key for each in listed))}
+
+
 def no_price(card: RateCard, meter: str, key: UsageKey) -> str:
     """Why usage under a card has no price."""
     return f"rate card {card.rate_card_id} has no price for {meter} of {key.model}, tier {key.tier}"

@@ -1,15 +1,19 @@
 """Keeps prices that a run spelled out: most days are priced by those of the days before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from ledger.domain.errors import InvalidInputError
+from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.period import Period, hull
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.domain.pricing.rate_card import UsageKey
+from ledger.flows.pricing.periods import RatedDays
 from ledger.flows.pricing.price_book import PriceBook
+from ledger.store.pricing import rating
 from ledger.store.pricing.rating import UsedKind
 
+Done = TypeVar("Done")
 # Beyond so many kinds of usage to send all their prices along takes longer than to look them up.
 KINDS_MAX = 256
 # Where others were used so many times one after the other, no more are expected to be alike.
@@ -44,6 +48,27 @@ class KnownPrices:
             return list(self.book.spell_out(used))
         self.kinds, self.listed = wide, listed
         return listed
+
+
+async def with_prices(
+    known: KnownPrices,
+    rated: RatedDays,
+    work: Callable[[Sequence[ListedPrice]], Awaitable[Done | None]],
+) -> Done:
+    """What `work` makes of prices: those that days before had, where these are enough for it, and
+    else, as None says, those of what was used on the days."""
+    done = await work(known.listed) if known.may_do else None
+    if done is not None:
+        known.missed = 0
+        return done
+    known.missed += 1
+    kinds = await rating.find_kinds(
+        rated.context.connection, periods=rated.days, batch_seq=rated.context.cut_off.batch_seq
+    )
+    done = await work(known.spell_out(kinds, rated.span))
+    if done is None:
+        raise ConflictError("What was used changed below a cut-off.", "Run `tokenledger check`.")
+    return done
 
 
 def _is_readable(listed: ListedPrice) -> bool:

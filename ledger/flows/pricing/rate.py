@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ledger.domain.errors import ConflictError
 from ledger.domain.parked import Part
 from ledger.domain.period import DAY, day_of
 from ledger.domain.pricing.price_list import ListedPrice
 from ledger.flows.customer_days import customer_days, customer_periods
 from ledger.flows.parts import Due
-from ledger.flows.pricing.known_prices import KnownPrices
+from ledger.flows.pricing.known_prices import KnownPrices, with_prices
 from ledger.flows.pricing.period_days import find_timed_days, with_days_behind
 from ledger.flows.pricing.periods import RatedDays, append_timed, find_pooled, recall_costs
+from ledger.flows.pricing.plain_days import append_plain_days
 from ledger.flows.pricing.price_book import PriceBook, find_subscribed, read_book
 from ledger.flows.stage import Stage, StageContext
 from ledger.store.connect import draw_batch_seq
@@ -60,32 +60,29 @@ async def _rate_days(context: StageContext, known: KnownPrices, days: Sequence[P
 
 async def _append_used(rated: RatedDays, known: KnownPrices) -> int:
     """Append what was used on the days, by prices of days before where they are enough."""
+    stored_seq = await draw_batch_seq(rated.context.connection)
+    written, left = await append_plain_days(rated, known, stored_seq=stored_seq)
+    if left:
+        written += await _append_others(replace(rated, days=left), known, stored_seq)
+    return written
+
+
+async def _append_others(rated: RatedDays, known: KnownPrices, stored_seq: int) -> int:
     context, periods = rated.context, rated.days
-    connection, entity, cut_off = context.connection, context.entity, context.cut_off
-    stored_seq = await draw_batch_seq(connection)
     pooled = [each.as_row() for each in await find_pooled(rated)]
-    midnights = rated.book.midnights(entity.zone, periods)
+    midnights = rated.book.midnights(context.entity.zone, periods)
 
     async def append(listed: Sequence[ListedPrice]) -> int | None:
         return await rating.append_charges(
-            connection,
-            entity=entity,
+            context.connection,
+            entity=context.entity,
             periods=periods,
             prices=rating.DayPrices(listed, pooled, midnights),
-            cut_off=cut_off,
+            cut_off=context.cut_off,
             stored_seq=stored_seq,
         )
 
-    written = await append(known.listed) if known.may_do else None
-    if written is not None:
-        known.missed = 0
-        return written
-    known.missed += 1
-    kinds = await rating.find_kinds(connection, periods=periods, batch_seq=cut_off.batch_seq)
-    written = await append(known.spell_out(kinds, rated.span))
-    if written is None:
-        raise ConflictError("What was used changed below a cut-off.", "Run `tokenledger check`.")
-    return written
+    return await with_prices(known, rated, append)
 
 
 # `now` bounds no usage: what has been used is charged. Fees are charged as days begin.
@@ -93,8 +90,8 @@ rate = Stage(
     name="rate",
     about="Price what was used by the rate cards of that time.",
     step=DAY,
-    # What more of them need does not stay in the caches of a processor.
-    chunk_parts=500,
+    # More of them gain nothing, and where they are not plain take more memory to sum.
+    chunk_parts=1_000,
     list_entities=rating.list_entities,
     find=_find,
     follows_clock=True,

@@ -13,7 +13,7 @@ from ledger.domain.entity import LegalEntity
 from ledger.domain.period import WINDOW, Period
 from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_stored_price
-from ledger.domain.pricing.price_list import ListedPrice, price_edges
+from ledger.domain.pricing.price_list import ListedPrice, number_kinds, price_edges
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection, Query, load_queries
@@ -175,11 +175,8 @@ async def append_charges(
 ) -> int | None:
     """Append what days come to and count at a cut-off less what is stored of them; returns how many
     charges, or None where nothing was appended because prices of some usage are not listed."""
-    numbers: dict[UsageKey, int] = {}
-    listed = [
-        {**each.as_row(), "kind": numbers.setdefault(each.key, len(numbers))}
-        for each in prices.listed
-    ]
+    numbers = number_kinds(prices.listed)
+    listed = [{**each.as_row(), "kind": numbers[each.key]} for each in prices.listed]
     appended = await RATING["append_charges"].first(
         connection,
         Appended,

@@ -1,0 +1,51 @@
+-- name: find_plain_days
+-- Which of some days, by their place, nothing is stored of, lack no count, count no extras and are priced from end to end,
+-- for all models, by one subscription of the customer's own that is billed in the entity's zone. OFFSET 0 holds the planner
+-- to an index for each of few days.
+-- charge_day, usage_day (customer_id, day_start), usage_mark, extra_delta (customer_id, window_start).
+WITH days AS MATERIALIZED (
+  SELECT n.place - 1 AS place, n.customer_id, (:sinces::timestamptz[])[n.span] AS since, (:untils::timestamptz[])[n.span] AS until
+    FROM unnest(:customers::text[], :spans::int[]) WITH ORDINALITY AS n (customer_id, span, place)
+), subscribed AS MATERIALIZED (
+  SELECT * FROM subscriptions_of(ARRAY(SELECT DISTINCT n.customer_id FROM days n), :batch_seq)
+)
+SELECT n.place AS index, min(s.subscription_id) AS subscription_id, min(s.rate_card_id) AS rate_card_id
+  FROM days n
+  JOIN subscribed s ON s.customer_id = n.customer_id AND s.valid && tstzrange(n.since, n.until)
+ WHERE NOT EXISTS (SELECT FROM charge_day c
+                    WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until OFFSET 0)
+   AND NOT EXISTS (SELECT FROM usage_day u
+                    WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0)
+   AND NOT EXISTS (SELECT FROM usage_mark u
+                    WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                      AND u.batch_seq <= :batch_seq OFFSET 0)
+   AND NOT EXISTS (SELECT FROM extra_delta u
+                    WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                      AND u.batch_seq <= :batch_seq OFFSET 0)
+ GROUP BY 1
+HAVING count(*) = 1
+   AND bool_and(s.valid @> tstzrange(n.since, n.until) AND s.zone = :zone AND s.payer_id = s.customer_id
+                AND s.models = model_ranges(model_range(NULL, NULL)))
+ ORDER BY 1;
+
+-- name: read_windows
+-- What was used on some days, by their place, as known at a cut-off; usage_delta (customer_id, window_start).
+SELECT (n.place - 1)::int AS day, u.usage_key_id, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
+       u.requests
+  FROM (SELECT m.place, m.customer_id, (:sinces::timestamptz[])[m.span] AS since, (:untils::timestamptz[])[m.span] AS until
+          FROM unnest(:customers::text[], :spans::int[]) WITH ORDINALITY AS m (customer_id, span, place) OFFSET 0) n
+ CROSS JOIN LATERAL (SELECT * FROM usage_delta d
+                      WHERE d.customer_id = n.customer_id AND d.window_start >= n.since AND d.window_start < n.until
+                        AND d.batch_seq <= :batch_seq OFFSET 0) u;
+
+-- name: find_key_kinds
+-- Which of some kinds usage keys are of, by their number; those of others are not told. usage_key's primary key.
+SELECT array_agg(k.usage_key_id) AS usage_key_ids, array_agg(t.kind) AS kinds
+  FROM priced_keys(:batch_seq) k
+  JOIN jsonb_to_recordset(:kinds::jsonb)
+         AS t(kind int, model text, tier text, adapter text, region text, context_band smallint, project_id text,
+              agent_id text, outcomes int)
+    ON t.model = k.model AND t.tier = k.tier AND t.adapter = k.adapter AND t.region = k.region
+   AND t.context_band = k.context_band AND t.project_id = k.project_id AND t.agent_id = k.agent_id
+   AND t.outcomes = k.outcomes
+ WHERE k.usage_key_id = ANY (:usage_key_ids::bigint[]);
