@@ -19,6 +19,8 @@ from ledger.wire.rfc3339 import parse_rfc3339
 TEXT_CHARS_MAX = 1_000
 ROW_MAX = 2**63 - 1
 FLAGS = ("true", "false")
+# What the framework gives a handler; `scope` to its own, which answers OPTIONS.
+_GIVEN = frozenset({"request", "scope"})
 # Stands for a slash inside a name while routes are told apart by slashes; no text has this sign.
 _SLASH = "\ufdd0"
 
@@ -45,7 +47,7 @@ def parameters_of(handler: BaseRouteHandler) -> tuple[Parameter, ...]:
             None if field.default is Empty else field.default,
         )
         for name, field in fields.items()
-        if name != "request"
+        if name not in _GIVEN
     )
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from ledger.domain.errors import (
     ConflictError,
@@ -22,7 +22,7 @@ from ledger.domain.errors import (
 )
 from ledger.domain.money import plain
 from ledger.store.passing import passes_by_itself
-from ledger.wire.errors import EventError, InputError, WireError
+from ledger.wire.errors import EventError, InputError, WireError, shorten
 from ledger.wire.rfc3339 import format_rfc3339
 from ledger.wire.secrets import scrub
 
@@ -152,7 +152,7 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
         "type": f"urn:tokenledger:problem:{_slug(status, error)}",
         "title": _title(status, error),
         "status": status,
-        "detail": _detail(status, error),
+        "detail": _unrouted(request.method, request.scope["path"], error) or _detail(status, error),
         "instance": f"urn:request:{request_id}",
     }
     if isinstance(error, LedgerError) and error.where:
@@ -167,6 +167,8 @@ def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[by
     headers = {"Retry-After": str(after)} if status in {429, 503} else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowedException):
+        headers["Allow"] = _allowed(error)
     return Response(
         scrub(json.dumps(body, ensure_ascii=False)).encode(),
         status_code=status,
@@ -214,6 +216,19 @@ def _title(status: int, error: Exception) -> str:
     if isinstance(error, LedgerError):
         return error.title
     return TITLES.get(status, "Error")
+
+
+def _allowed(error: MethodNotAllowedException) -> str:
+    return ", ".join(sorted((error.headers or {}).get("allow", "").split(", ")))
+
+
+def _unrouted(method: str, path: str, error: Exception) -> str | None:
+    """What to say where nothing is, or nothing that takes the method."""
+    if isinstance(error, MethodNotAllowedException):
+        return f"{method} is not for {shorten(path)}. Use {_allowed(error)}."
+    if isinstance(error, NotFoundException):
+        return f"There is nothing at {shorten(path)}. See /schema/openapi.json for what there is."
+    return None
 
 
 def _detail(status: int, error: Exception) -> str:

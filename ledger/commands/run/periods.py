@@ -68,7 +68,9 @@ async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) 
             raise InvalidInputError("One end of the period is missing.", "Give --from and --to.")
         since, until = read_start(asked.since, zone_name), read_start(asked.until, zone_name)
     if since >= until:
-        raise InvalidInputError(f"The period {since} to {until} is empty.", "Swap its ends.")
+        raise InvalidInputError(
+            f"The period {since} to {until} is empty.", "Give an end after its start."
+        )
     return Scope(entity_id, zone_name, since, until)
 
 
