@@ -10,6 +10,11 @@ CREATE UNLOGGED TABLE warm_usage_delta AS TABLE usage_delta;
 CREATE UNLOGGED TABLE warm_activity AS TABLE activity;
 CREATE UNLOGGED TABLE warm_activity_mask AS TABLE activity_mask;
 
+-- The key of an id that comes before: the first six bytes say where, and as many numbers as a slice has lie between.
+CREATE FUNCTION earlier_key(key uuid, copy bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
+  RETURN encode(substr(int8send((('x' || encode(substr(uuid_send(key), 1, 6), 'hex'))::bit(48)::bigint - copy * 1048576)
+                                & 281474976710655), 3) || substr(uuid_send(key), 7), 'hex')::uuid;
+
 CREATE FUNCTION preload(copy bigint, base bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   ago interval := copy * interval '2 hours';
@@ -34,9 +39,25 @@ BEGIN
     w.source_ids, w.last_times, w.suspended, w.sha256, w.facts
     FROM warm_usage_chunk w;
   INSERT INTO event_key (
-    source_id, event_id, digest, batch_seq, ordinal)
+    batch_seq, owner,
+    key_0, digest_0, ordinal_0,
+    key_1, digest_1, ordinal_1,
+    key_2, digest_2, ordinal_2,
+    key_3, digest_3, ordinal_3,
+    key_4, digest_4, ordinal_4,
+    key_5, digest_5, ordinal_5,
+    key_6, digest_6, ordinal_6,
+    key_7, digest_7, ordinal_7)
   SELECT
-    w.source_id, ids || substr(w.event_id, 10), w.digest, base + w.batch_seq, w.ordinal
+    base + w.batch_seq, w.owner,
+    earlier_key(w.key_0, copy), w.digest_0, w.ordinal_0,
+    earlier_key(w.key_1, copy), w.digest_1, w.ordinal_1,
+    earlier_key(w.key_2, copy), w.digest_2, w.ordinal_2,
+    earlier_key(w.key_3, copy), w.digest_3, w.ordinal_3,
+    earlier_key(w.key_4, copy), w.digest_4, w.ordinal_4,
+    earlier_key(w.key_5, copy), w.digest_5, w.ordinal_5,
+    earlier_key(w.key_6, copy), w.digest_6, w.ordinal_6,
+    earlier_key(w.key_7, copy), w.digest_7, w.ordinal_7
     FROM warm_event_key w;
   INSERT INTO ingest_batch (
     source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events)

@@ -173,7 +173,14 @@ def _alike(fields: Sequence[Field], count: int) -> list[NDArray[np.int64] | None
         return [None]
     order = np.lexsort(varied)
     differs = np.any([each[order][1:] != each[order][:-1] for each in varied], axis=0)
-    return list(np.split(order, np.flatnonzero(differs) + 1))
+    groups = list(np.split(order, np.flatnonzero(differs) + 1))
+    groups.sort(key=_first)
+    return [*groups]
+
+
+def _first(rows: NDArray[np.int64]) -> int:
+    """By which groups keep the order of their rows: an index is filled at its end."""
+    return int(rows[0])
 
 
 def _blocks(

@@ -61,17 +61,50 @@ CREATE TABLE ingest_batch (
 COMMENT ON COLUMN ingest_batch.owner IS 'What the key is bound to that sent it: a place is its owner''s, and taken of nobody else. Empty: the house''s.';
 COMMENT ON TABLE ingest_batch IS 'A numbered batch counts once, for ever; an event of it is found by its place, batch_seq and ordinal_from + its own ordinal.';
 
+-- The ids of a batch, eight to a row: each stands in the slot that the last three bits of its key name, so that a slot's index
+-- alone says whether it is taken, and what a row costs beside its ids is shared by eight.
 CREATE TABLE event_key (
-  source_id int NOT NULL,
-  event_id  text COLLATE "C" NOT NULL,
-  digest    uuid NOT NULL,
   batch_seq bigint NOT NULL,
-  ordinal   int NOT NULL,
   owner     text COLLATE "C",
-  PRIMARY KEY (source_id, event_id)
+  key_0 uuid, digest_0 uuid, ordinal_0 int,
+  key_1 uuid, digest_1 uuid, ordinal_1 int,
+  key_2 uuid, digest_2 uuid, ordinal_2 int,
+  key_3 uuid, digest_3 uuid, ordinal_3 int,
+  key_4 uuid, digest_4 uuid, ordinal_4 int,
+  key_5 uuid, digest_5 uuid, ordinal_5 int,
+  key_6 uuid, digest_6 uuid, ordinal_6 int,
+  key_7 uuid, digest_7 uuid, ordinal_7 int
 );
-COMMENT ON COLUMN event_key.owner IS 'What the key is bound to that sent the event which was first; NULL: the house''s. What others send under the id is a revision 0 of theirs in correction.';
-COMMENT ON TABLE event_key IS 'The one structure that grows with keyed events and is never archived.';
+COMMENT ON COLUMN event_key.owner IS 'What the key is bound to that sent the events which were first; NULL: the house''s. What others send under the ids is a revision 0 of theirs in correction.';
+COMMENT ON TABLE event_key IS 'The one structure that grows with keyed events and is never archived: keys of their ids (ledger/domain/metering/event_key.py), with what each said and where it is.';
+CREATE UNIQUE INDEX ON event_key (key_0) WHERE key_0 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_1) WHERE key_1 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_2) WHERE key_2 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_3) WHERE key_3 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_4) WHERE key_4 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_5) WHERE key_5 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_6) WHERE key_6 IS NOT NULL;
+CREATE UNIQUE INDEX ON event_key (key_7) WHERE key_7 IS NOT NULL;
+
+CREATE VIEW taken_event WITH (security_invoker) AS
+SELECT 0 AS slot, key_0 AS key, digest_0 AS digest, batch_seq, ordinal_0 AS ordinal, owner FROM event_key WHERE key_0 IS NOT NULL
+UNION ALL
+SELECT 1, key_1, digest_1, batch_seq, ordinal_1, owner FROM event_key WHERE key_1 IS NOT NULL
+UNION ALL
+SELECT 2, key_2, digest_2, batch_seq, ordinal_2, owner FROM event_key WHERE key_2 IS NOT NULL
+UNION ALL
+SELECT 3, key_3, digest_3, batch_seq, ordinal_3, owner FROM event_key WHERE key_3 IS NOT NULL
+UNION ALL
+SELECT 4, key_4, digest_4, batch_seq, ordinal_4, owner FROM event_key WHERE key_4 IS NOT NULL
+UNION ALL
+SELECT 5, key_5, digest_5, batch_seq, ordinal_5, owner FROM event_key WHERE key_5 IS NOT NULL
+UNION ALL
+SELECT 6, key_6, digest_6, batch_seq, ordinal_6, owner FROM event_key WHERE key_6 IS NOT NULL
+UNION ALL
+SELECT 7, key_7, digest_7, batch_seq, ordinal_7, owner FROM event_key WHERE key_7 IS NOT NULL;
+COMMENT ON VIEW taken_event IS 'Which events took their ids, one a row. Whoever looks for a key names its slot, slot_of(key), as well.';
+CREATE FUNCTION slot_of(key uuid) RETURNS int LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN get_byte(uuid_send(key), 15) & 7;
 
 CREATE TABLE usage_key (
   usage_key_id bigint PRIMARY KEY,

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 
 from ledger.flows.metering.check import check_windows
 from ledger.store.connect import connect
+from ledger.store.metering.event_keys import SLOTS
 from ledger.store.queries import Connection
 from ledger.store.schema import known_revisions
 from tests.cli.command_line import CommandLine
@@ -41,6 +42,12 @@ def test_known_revisions_are_those_of_the_migrations() -> None:
     assert tuple(reversed(listed)) == known_revisions()
 
 
+# Of each table where its digests are told, and its columns of them.
+DIGESTS = {
+    "event_key": ("taken_event", [f"digest_{slot}" for slot in range(SLOTS)]),
+    "ingest_batch": ("ingest_batch", ["digest"]),
+    "correction": ("correction", ["digest"]),
+}
 STARTS = (["status"], ["check"], ["api"], ["worker"], ["backup", "--to", "nowhere"])
 
 
@@ -81,12 +88,13 @@ async def test_what_an_earlier_version_counted_is_a_duplicate_when_it_comes_agai
     before = await fates(worker)
     superuser = await connect(database.superuser_url)
     await superuser.execute("SET session_replication_role = replica")
-    for table in ("event_key", "ingest_batch", "correction"):
-        marks = await superuser.fetch(f"SELECT DISTINCT substr(digest::text, 1, 2) FROM {table}")
+    for table, (told, columns) in DIGESTS.items():
+        marks = await superuser.fetch(f"SELECT DISTINCT substr(digest::text, 1, 2) FROM {told}")
         assert [row[0] for row in marks] == ["01"]
-        await superuser.execute(
-            f"UPDATE {table} SET digest = ('f0' || substr(md5(digest::text), 3))::uuid"
-        )
+        for digest in columns:
+            await superuser.execute(
+                f"UPDATE {table} SET {digest} = ('f0' || substr(md5({digest}::text), 3))::uuid"
+            )
     await superuser.close()
     for call in calls:
         outcomes = {item.outcome for found in await gate.send(call) for item in found.items()}

@@ -127,7 +127,7 @@ def test_too_few_slots_are_refused_before_anything_is_fitted() -> None:
     assert found.terms == {}
 
 
-def test_work_that_no_event_claims_is_refused() -> None:
+def test_work_that_no_taken_events_is_refused() -> None:
     shown = slots(simulate(varied(2), HOUR))
     claims = {"input": Claimed(1_000, 985), "output": Claimed(1_000, 900)}
     told = calibrate(shown, claims).refusals

@@ -152,18 +152,19 @@ async def answers(gate: Gate) -> list[Any]:
 
 WRITTEN = (
     *("usage_fact", "usage_delta", "usage_mark", "activity", "activity_mask"),
-    *("agent_run_delta", "event_key", "receipt"),
+    *("agent_run_delta", "taken_event", "receipt"),
 )
 
 
 async def written(connection: Connection) -> dict[str, list[tuple[int, str]]]:
-    """Every row that the batches wrote, by table; their numbers counted from the first."""
+    """Every row that the batches wrote, by table, without what follows from a number of a source;
+    their own numbers counted from the first."""
     first = await connection.fetchval("SELECT min(batch_seq) FROM receipt")
     found = {}
     for table in WRITTEN:
         rows = await connection.fetch(
             f"""SELECT t.batch_seq - $1 AS batch,
-                       (to_jsonb(t) - '{{batch_seq,source_id}}'::text[])::text AS said
+                       (to_jsonb(t) - '{{batch_seq,source_id,key,slot}}'::text[])::text AS said
                   FROM {table} t ORDER BY 1, 2""",
             first,
         )

@@ -12,13 +12,15 @@ from uuid import UUID
 import asyncpg
 from asyncpg.transaction import Transaction as DriversTransaction
 
+from ledger.domain.metering.event_key import event_key
 from ledger.store.connect import CLOCK
+from ledger.store.metering.event_keys import EVENT_KEYS, SLOTS
 from ledger.store.metering.ingest import INGEST
 from tests.simulation.database import MOODS, OF_KIND, Database, Row, Step, Transaction
 from tests.simulation.loop import Process, settled
 
 SESSION_LOST_S = 5
-QUERIES = {query.sql: query for query in (*INGEST.values(), *CLOCK.values())}
+QUERIES = {query.sql: query for query in (*INGEST.values(), *EVENT_KEYS.values(), *CLOCK.values())}
 
 
 class _Protocol:
@@ -140,7 +142,7 @@ class SimulatedConnection:
 
     async def _take(self, names: Sequence[tuple[int, str]], batch_seq: int) -> None:
         for name in names:
-            await self._take_id(name, (b"", batch_seq, 0))
+            await self._take_id(event_key(*name), (b"", batch_seq, 0))
 
     async def taken(self, names: Sequence[tuple[int, str]]) -> "set[tuple[int, str]]":
         """Which of these ids are taken."""
@@ -148,7 +150,7 @@ class SimulatedConnection:
         return seen
 
     async def _taken(self, names: Sequence[tuple[int, str]]) -> "set[tuple[int, str]]":
-        return {name for name in names if name in self.database.keys}
+        return {name for name in names if event_key(*name) in self.database.keys}
 
     async def _asked(self, statement: Callable[[], Any], *, moody: bool = True) -> Any:
         """A statement's way to the server and its answer's back; it goes on if nobody waits."""
@@ -291,18 +293,11 @@ class SimulatedConnection:
         own.gaps.append(Step(partition, from_offset, to_offset))
         return 1
 
-    async def _find_highest_ids(
-        self, own: Transaction, source_ids: Sequence[int]
-    ) -> list[Mapping[str, Any]]:
-        seen = self.database.keys | own.keys
-        found = {n: [name for at, name in seen if at == n] for n in source_ids}
-        return [{"source_id": n, "event_id": max(ids)} for n, ids in found.items() if ids]
-
     async def _find_event_keys(
-        self, own: Transaction, source_ids: Sequence[int], event_ids: Sequence[str]
+        self, own: Transaction, keys: Sequence[bytes]
     ) -> list[Mapping[str, Any]]:
         seen, found = self.database.keys | own.keys, list[Mapping[str, Any]]()
-        for n, key in enumerate(zip(source_ids, event_ids, strict=True), 1):
+        for n, key in enumerate(keys, 1):
             if key in seen:
                 digest, batch_seq, ordinal = seen[key]
                 taken = {"digest": UUID(bytes=digest), "batch_seq": batch_seq, "ordinal": ordinal}
@@ -318,13 +313,15 @@ class SimulatedConnection:
 
     async def _take_ids(self, rows: Sequence[Mapping[str, bytes]]) -> None:
         for row in rows:
-            batch_seq, ordinal = (int.from_bytes(row[name]) for name in ("batch_seq", "ordinal"))
-            key = (int.from_bytes(row["source_id"]), row["event_id"].decode())
-            await self._take_id(key, (row["digest"], batch_seq, ordinal))
+            batch_seq = int.from_bytes(row["batch_seq"])
+            for slot in range(SLOTS):
+                if key := row[f"key_{slot}"]:
+                    ordinal = int.from_bytes(row[f"ordinal_{slot}"])
+                    await self._take_id(key, (row[f"digest_{slot}"], batch_seq, ordinal))
 
-    async def _take_id(self, key: tuple[int, str], taken: tuple[bytes, int, int]) -> None:
+    async def _take_id(self, key: bytes, taken: tuple[bytes, int, int]) -> None:
         own = self._writing()
-        await self.database.lock(own, ("key", *key))
+        await self.database.lock(own, ("key", key))
         if key in self.database.keys or key in own.keys:
             self.database.note("ids met")
             raise asyncpg.UniqueViolationError("duplicate key")
@@ -360,5 +357,5 @@ def _rows_of(stream: bytes) -> Iterable[list[bytes]]:
         for _ in range(count):
             (size,) = struct.unpack_from(">i", stream, at)
             row.append(stream[at + 4 : at + 4 + size])
-            at += 4 + size
+            at += 4 + max(size, 0)
         yield row

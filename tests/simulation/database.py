@@ -57,7 +57,7 @@ class Transaction:
     """What a session has written and not committed."""
 
     rows: list[Row] = field(default_factory=list)
-    keys: dict[tuple[int, str], tuple[bytes, int, int]] = field(default_factory=dict)
+    keys: dict[bytes, tuple[bytes, int, int]] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     gaps: list[Step] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Database:
     trouble: float = 0.0
     down: bool = False
     positions: dict[int, int] = field(default_factory=dict)
-    keys: dict[tuple[int, str], tuple[bytes, int, int]] = field(default_factory=dict)
+    keys: dict[bytes, tuple[bytes, int, int]] = field(default_factory=dict)
     days: set[Any] = field(default_factory=set)
     locks: dict[Lock, Transaction] = field(default_factory=dict)
     sessions: dict[Any, None] = field(default_factory=dict)

@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from ledger.domain.metering.fact import Fate
-from ledger.domain.metering.identities import KEYED_SCHEMA
+from ledger.domain.metering.identities import UNKEYED_SCHEMA, with_keys
 from ledger.domain.metering.record import Record, RecordOutcome
 from ledger.flows.metering.duplicate_filter import DuplicateFilter
 from ledger.flows.metering.duplicates import take_ids
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.store.connect import draw_batch_seq
-from ledger.store.metering.ingest import copy_event_keys
+from ledger.store.metering.event_keys import copy_event_keys
 from tests.simulation.database import Row
 from tests.simulation.loop import Process
 
@@ -144,7 +144,7 @@ class Filtered(Attempt):
             (row, source, name, blake2b(name.encode(), digest_size=16).digest(), None)
             for row, (source, name) in enumerate(self.ids)
         ]
-        keyed = pl.DataFrame(named, schema=KEYED_SCHEMA, orient="row")
+        keyed = with_keys(pl.DataFrame(named, schema=UNKEYED_SCHEMA, orient="row"))
         claims, rest = await take_ids(connection, keyed, self.stages.duplicate_filter)
         self.known = set(rest.fates)
         batch_seq = await draw_batch_seq(connection)

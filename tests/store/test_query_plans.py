@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import md5
 from typing import Any
 
 import pytest
@@ -175,12 +176,11 @@ HOT = [
     Asked("metering/retention", "find_standing_ids", PLACES, 50),
     Asked("metering/ingest", "find_batches", BATCHES, 50),
     Asked(
-        "metering/ingest",
+        "metering/event_keys",
         "find_event_keys",
-        {"source_ids": [2] * len(IDS), "event_ids": IDS},
+        {"keys": [md5(event_id.encode()).digest() for event_id in IDS]},
         1_000,
     ),
-    Asked("metering/ingest", "find_highest_ids", {"source_ids": [1, 2]}, 20),
     Asked(
         "metering/suspense",
         "find_suspended_facts",

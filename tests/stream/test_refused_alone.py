@@ -33,9 +33,9 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER refuse_bad BEFORE INSERT ON event_key FOR EACH ROW EXECUTE FUNCTION refuse_bad();
+CREATE TRIGGER refuse_bad BEFORE INSERT ON usage_fact FOR EACH ROW EXECUTE FUNCTION refuse_bad();
 """
-TAKING = "DROP TRIGGER refuse_bad ON event_key; DROP FUNCTION refuse_bad()"
+TAKING = "DROP TRIGGER refuse_bad ON usage_fact; DROP FUNCTION refuse_bad()"
 
 
 @asynccontextmanager

@@ -50,9 +50,25 @@ BEGIN
     SELECT b, 0, 1 + b % 2, b % 4, 'kafka', now(), facts, facts FROM generate_series(1, final) b;
   INSERT INTO ingest_batch (source_id, producer, epoch, sequence, digest, batch_seq, ordinal_from, events)
     SELECT 1, 'p', 1, b / 2, gen_random_uuid(), b, 0, facts FROM generate_series(2, final, 2) b;
-  INSERT INTO event_key (source_id, event_id, digest, batch_seq, ordinal)
-    SELECT 2, event_id, gen_random_uuid(), batch_seq, ordinal FROM usage_fact WHERE event_id IS NOT NULL
-     ORDER BY event_id;
+  INSERT INTO event_key (batch_seq, key_0, digest_0, ordinal_0,
+                         key_1, digest_1, ordinal_1,
+                         key_2, digest_2, ordinal_2,
+                         key_3, digest_3, ordinal_3,
+                         key_4, digest_4, ordinal_4,
+                         key_5, digest_5, ordinal_5,
+                         key_6, digest_6, ordinal_6,
+                         key_7, digest_7, ordinal_7)
+    SELECT batch_seq, CASE slot WHEN 0 THEN key END, CASE slot WHEN 0 THEN digest END, CASE slot WHEN 0 THEN ordinal END,
+           CASE slot WHEN 1 THEN key END, CASE slot WHEN 1 THEN digest END, CASE slot WHEN 1 THEN ordinal END,
+           CASE slot WHEN 2 THEN key END, CASE slot WHEN 2 THEN digest END, CASE slot WHEN 2 THEN ordinal END,
+           CASE slot WHEN 3 THEN key END, CASE slot WHEN 3 THEN digest END, CASE slot WHEN 3 THEN ordinal END,
+           CASE slot WHEN 4 THEN key END, CASE slot WHEN 4 THEN digest END, CASE slot WHEN 4 THEN ordinal END,
+           CASE slot WHEN 5 THEN key END, CASE slot WHEN 5 THEN digest END, CASE slot WHEN 5 THEN ordinal END,
+           CASE slot WHEN 6 THEN key END, CASE slot WHEN 6 THEN digest END, CASE slot WHEN 6 THEN ordinal END,
+           CASE slot WHEN 7 THEN key END, CASE slot WHEN 7 THEN digest END, CASE slot WHEN 7 THEN ordinal END
+      FROM (SELECT k.*, slot_of(k.key) AS slot, gen_random_uuid() AS digest
+              FROM (SELECT md5(event_id)::uuid AS key, batch_seq, ordinal FROM usage_fact WHERE event_id IS NOT NULL
+                     ORDER BY event_id) k) e;
   INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batch_seq, requests, uncached, cache_read,
                            cache_write, visible, reasoning)
     SELECT k.customer_id, f.usage_key_id, date_bin('15 minutes', f.time, 'epoch'), f.batch_seq, sum(requests),

@@ -11,9 +11,10 @@ from uuid import UUID
 
 import polars as pl
 
-from ledger.domain.frames import are_repeated, in_order, keep_rows, only
+from ledger.domain.frames import are_repeated, in_order, keep_rows, only, with_series
 from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.decode import Reject
+from ledger.domain.metering.event_key import KEY_COLUMNS, event_keys, key_columns
 from ledger.domain.metering.fact import Fate
 
 # Digest of an id that a correction took before its original came.
@@ -114,13 +115,20 @@ class Conflict:
 
 
 # `owner` is null of what is the house's.
-KEYED_SCHEMA = {
+UNKEYED_SCHEMA = {
     "row": pl.Int64,
     "source_id": pl.Int32,
     "id": pl.String,
     "digest": pl.Binary,
     "owner": pl.String,
 }
+KEYED_SCHEMA = {**UNKEYED_SCHEMA, **dict.fromkeys(KEY_COLUMNS, pl.UInt64)}
+
+
+def with_keys(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame of KEYED_SCHEMA, of one that has the columns of UNKEYED_SCHEMA."""
+    keys = key_columns(event_keys(frame["source_id"], frame["id"]))
+    return only(with_series(frame, *keys), tuple(KEYED_SCHEMA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ class NewEvents:
 
     def listed(self) -> list[NewEvent]:
         """All of them, one by one."""
-        return [*(_new_event(row) for row in self.plain.iter_rows()), *self.others]
+        return [*map(_new_event, only(self.plain, tuple(UNKEYED_SCHEMA)).iter_rows()), *self.others]
 
     def without(self, rows: Collection[int]) -> "NewEvents":
         """Those of other rows."""
@@ -142,22 +150,23 @@ class NewEvents:
         return NewEvents(plain, [event for event in self.others if event.ordinal not in rows])
 
     def framed(self) -> pl.DataFrame:
-        """All of them by source and id, so that no two writers wait for each other."""
+        """All of them by their keys."""
         plain = only(self.plain, tuple(KEYED_SCHEMA))
         others = [
             (c.ordinal, c.event.source_id, c.event.event_id, c.digest.bytes, c.owner or None)
             for c in self.others
         ]
         if others:
-            plain = pl.concat([plain, pl.DataFrame(others, schema=KEYED_SCHEMA, orient="row")])
-        return in_order(plain, "source_id", "id")
+            framed = pl.DataFrame(others, schema=UNKEYED_SCHEMA, orient="row")
+            plain = pl.concat([plain, with_keys(framed)])
+        return in_order(plain, *KEY_COLUMNS)
 
 
 def split_doubtful(
     keyed: pl.DataFrame, stored: Collection[EventId]
 ) -> tuple[pl.DataFrame, list[NewEvent]]:
     """Rows of KEYED_SCHEMA whose ids are new and come once, and claims of all the others."""
-    doubtful = are_repeated(only(keyed, ("source_id", "id")))
+    doubtful = are_repeated(only(keyed, KEY_COLUMNS))
     if stored:
         known = pl.DataFrame(
             [(event.source_id, event.event_id) for event in stored],
@@ -166,7 +175,7 @@ def split_doubtful(
         ).with_columns(stored=pl.lit(value=True))
         met = keyed.join(known, on=["source_id", "id"], how="left", maintain_order="left")
         doubtful |= met["stored"].fill_null(value=False).to_numpy()
-    rest = keep_rows(only(keyed, tuple(KEYED_SCHEMA)), doubtful)
+    rest = keep_rows(only(keyed, tuple(UNKEYED_SCHEMA)), doubtful)
     return keep_rows(keyed, ~doubtful), [_new_event(row) for row in rest.rows()]
 
 

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
+from ledger.domain.metering.identities import EventId
 from ledger.domain.metering.record import ItemOutcome, Record
 from ledger.flows.metering.backfill_rows import (
     RowShape,
@@ -23,7 +24,8 @@ from ledger.flows.metering.backfill_rows import (
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.ingest import ingest
 from ledger.flows.metering.limits import IngestLimits
-from ledger.store.metering.backfill import find_standing_corrections
+from ledger.store.metering.backfill import StandingCorrection, find_standing_corrections
+from ledger.store.metering.event_keys import find_event_keys
 from ledger.store.queries import Connection
 
 BATCH_ROWS = 20_000
@@ -130,24 +132,17 @@ async def _settle_changed(
         source=events[0]["source"],
         targets=[events[index]["id"] for index in known],
     )
+    said = await _find_said(connection, [events[index] for index in known], standing)
     changed: list[int] = []
     for index in known:
-        revision, name = standing.get(events[index]["id"], (0, ""))
-        stands = name.endswith(_mark(events[index])) if revision else False
-        if stands:
+        name = events[index]["id"]
+        if name in said:
             outcomes[index] = ItemOutcome(index, DUPLICATE)
-        elif options.correct and (revision or outcomes[index].outcome == CONFLICT):
+        elif options.correct and (name in standing or outcomes[index].outcome == CONFLICT):
             changed.append(index)
     if not changed:
         return
-    corrections = [
-        correction_event(
-            events[index],
-            revision=standing.get(events[index]["id"], (0, ""))[0] + 1,
-            mark=_mark(events[index]),
-        )
-        for index in changed
-    ]
+    corrections = [_correction(events[index], standing, more=1) for index in changed]
     done = await _send(connection, corrections, options, directory=directory, now=now)
     for index, outcome in zip(changed, done, strict=True):
         plain = outcome.outcome == CREATED
@@ -162,8 +157,32 @@ def _chunks(
         yield chunk
 
 
-def _mark(event: Event) -> str:
-    return blake2b(encode_line(event), digest_size=6).hexdigest()
+Standing = Mapping[str, StandingCorrection]
+
+
+async def _find_said(
+    connection: Connection, events: Sequence[Event], standing: Standing
+) -> set[str]:
+    """Which of these events the correction of theirs that stands says already."""
+    corrected = [event for event in events if event["id"] in standing]
+    names = {
+        EventId(standing[event["id"]].source_id, _correction(event, standing)["id"]): event["id"]
+        for event in corrected
+    }
+    stored = await find_event_keys(connection, list(names)) if names else {}
+    said = {names[name]: (at.batch_seq, at.ordinal) for name, at in stored.items()}
+    return {
+        name
+        for name, at in said.items()
+        if at == (standing[name].batch_seq, standing[name].ordinal)
+    }
+
+
+def _correction(event: Event, standing: Standing, *, more: int = 0) -> Event:
+    """What says this event as the revision that stands, or `more` above it."""
+    at = standing.get(event["id"])
+    mark = blake2b(encode_line(event), digest_size=6).hexdigest()
+    return correction_event(event, revision=(at.revision if at else 0) + more, mark=mark)
 
 
 def _detail(outcome: ItemOutcome) -> str:

@@ -29,8 +29,9 @@ from ledger.flows.metering.find_facts import (
     find_standing_facts,
 )
 from ledger.store.metering.correction import FateChange, find_corrected_ids, find_corrections
+from ledger.store.metering.event_keys import find_event_keys
 from ledger.store.metering.extras import find_extras, find_filed_extras
-from ledger.store.metering.ingest import find_batches, find_event_keys
+from ledger.store.metering.ingest import find_batches
 from ledger.store.queries import Connection
 
 Lines = dict[CorrectionTarget, list[Candidate]]

@@ -1,7 +1,7 @@
 """Which sources send ids again: only theirs are looked up before they are taken.
 
-The primary key of `event_key` has the last word in any case. Whoever offers a stored id without a
-look-up is rolled back and tries again with one.
+The unique indexes of `event_key` have the last word in any case. Whoever offers a stored id without
+a look-up is rolled back and tries again with one.
 """
 
 from collections.abc import Collection, Iterable

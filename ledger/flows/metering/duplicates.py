@@ -4,7 +4,7 @@ import polars as pl
 
 from ledger.domain.metering.identities import NewEvents, Sorted, sort_events, split_doubtful
 from ledger.flows.metering.duplicate_filter import DuplicateFilter
-from ledger.store.metering.ingest import find_taken
+from ledger.store.metering.event_keys import find_taken
 from ledger.store.queries import Connection
 
 

@@ -65,7 +65,8 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
 from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
-from ledger.store.metering.few import insert_receipts, take_event_keys
+from ledger.store.metering.event_keys import copy_event_keys, take_event_keys
+from ledger.store.metering.few import insert_receipts
 from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection
 
@@ -399,7 +400,7 @@ async def _take_ids(connection: Connection, call: _Call) -> int:
         if taken != len(batches):
             raise IdLostError
     if keyed.height and not few:
-        await store.copy_event_keys(connection, keyed, batch_seq=batch_seq)
+        await copy_event_keys(connection, keyed, batch_seq=batch_seq)
     revisions, changes = call.corrected.revisions, call.corrected.changes
     if revisions:
         taken = await insert_corrections(connection, revisions, batch_seq=batch_seq)

@@ -10,9 +10,9 @@ import polars as pl
 
 from ledger.domain.arrays import Ints
 from ledger.domain.errors import ConflictError
-from ledger.domain.frames import mapped, only, with_series
+from ledger.domain.frames import mapped, with_series
 from ledger.domain.metering.directory import Directory
-from ledger.domain.metering.identities import KEYED_SCHEMA
+from ledger.domain.metering.identities import KEYED_SCHEMA, with_keys
 from ledger.domain.metering.judge import (
     keyed_rows,
     refuse_customers,
@@ -100,7 +100,7 @@ def _keyed(prepared: Prepared, directory: Directory) -> pl.DataFrame:
         _owners(prepared, rows["row"]),
         _digests(prepared.own, rows["row"].to_numpy()),
     )
-    return only(keyed, tuple(KEYED_SCHEMA))
+    return with_keys(keyed)
 
 
 def _digests(own: pl.DataFrame, rows: Ints) -> pl.Series:

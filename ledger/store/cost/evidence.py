@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
+from uuid import UUID
 
+from ledger.domain.metering.event_key import event_key
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.store.queries import Connection, load_queries
 
@@ -127,10 +129,13 @@ async def find_events(
     """Where events of this id are, by source: its id, or PRODUCER/EPOCH/SEQUENCE/ORDINAL."""
     named = CorrectionTarget(0, event_id).named_batch()
     batch, ordinal = named if named is not None else (None, None)
+    sources = await EVIDENCE["list_sources"].rows(connection, source=source)
+    keys = [UUID(bytes=event_key(row["source_id"], event_id)) for row in sources]
     return await EVIDENCE["find_events"].values(
         connection,
         NamedEvent,
-        event_id=event_id,
+        sources=[row["source"] for row in sources],
+        keys=keys,
         source=source,
         producer=batch.producer if batch else None,
         epoch=batch.epoch if batch else None,

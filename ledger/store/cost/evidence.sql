@@ -26,13 +26,16 @@ SELECT DISTINCT c.scope FROM cost_allocation c
 SELECT min(c.window_start) AS first_window, max(c.window_start) AS last_window FROM cost_allocation c
  WHERE c.entity_id = :entity_id AND c.batch_seq <= :batch_seq;
 
+-- name: list_sources
+-- The sources there are, or the one of a name.
+SELECT s.source_id, s.source FROM source s WHERE :source::text IS NULL OR s.source = :source ORDER BY s.source;
+
 -- name: find_events
--- Where events of this id were stored: an id of a source that gives ids, or a place of a sequenced batch. Primary keys, one
--- probe a source.
-SELECT s.source, k.batch_seq, k.ordinal
-  FROM source s CROSS JOIN LATERAL (SELECT * FROM event_key e
-                                     WHERE e.source_id = s.source_id AND e.event_id = :event_id OFFSET 0) k
- WHERE :source::text IS NULL OR s.source = :source
+-- Where events of this id were stored: a key of an id, one for each of some sources, or a place of a sequenced batch. Unique
+-- indexes of event_key and the primary key of ingest_batch, one probe a source.
+SELECT o.source, k.batch_seq, k.ordinal
+  FROM unnest(:sources::text[], :keys::uuid[]) AS o(source, key)
+ CROSS JOIN LATERAL (SELECT * FROM taken_event c WHERE c.slot = slot_of(o.key) AND c.key = o.key OFFSET 0) k
 UNION ALL
 SELECT s.source, b.batch_seq, b.ordinal_from + :ordinal::int
   FROM source s CROSS JOIN LATERAL (SELECT * FROM ingest_batch i

@@ -17,14 +17,25 @@ class LoadedFile:
     loaded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StandingCorrection:
+    """The correction that stands of an event of a source, and where it is."""
+
+    source_id: int
+    target: str
+    revision: int
+    batch_seq: int
+    ordinal: int
+
+
 async def find_standing_corrections(
     connection: Connection, *, source: str, targets: Sequence[str]
-) -> dict[str, tuple[int, str]]:
-    """(revision, event id) of the correction that stands, for each event that has one."""
-    rows = await BACKFILL["find_standing_corrections"].rows(
-        connection, source=source, targets=list(targets)
+) -> dict[str, StandingCorrection]:
+    """The correction that stands, for each event that has one."""
+    standing = await BACKFILL["find_standing_corrections"].values(
+        connection, StandingCorrection, source=source, targets=list(targets)
     )
-    return {row["target"]: (row["revision"], row["event_id"]) for row in rows}
+    return {each.target: each for each in standing}
 
 
 async def insert_loaded_file(

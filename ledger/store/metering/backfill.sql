@@ -1,12 +1,9 @@
 -- name: find_standing_corrections
--- Of these events of a source the correction that stands, by its own id; primary key of correction.
-SELECT DISTINCT ON (c.target) c.target, c.revision, k.event_id
+-- Of these events of a source the correction that stands, and where it is; primary key of correction.
+SELECT DISTINCT ON (c.target) c.source_id, c.target, c.revision, c.batch_seq, c.ordinal
   FROM source s
   JOIN correction c USING (source_id)
-  JOIN event_key k ON k.source_id = c.source_id AND k.batch_seq = c.batch_seq
-                  AND k.ordinal = c.ordinal
-   AND c.owner = '' AND c.revision > 0
- WHERE s.source = :source AND c.target = ANY(:targets::text[])
+ WHERE c.owner = '' AND c.revision > 0 AND s.source = :source AND c.target = ANY(:targets::text[])
  ORDER BY c.target, c.revision DESC;
 
 -- name: insert_loaded_file

@@ -28,23 +28,6 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
 }
 
 
-async def take_event_keys(connection: Connection, keyed: pl.DataFrame) -> int:
-    """Draw a batch's number and take ids in their order; the number.
-
-    UniqueViolationError where another writer was first.
-    """
-    return int(
-        await FEW["take_event_keys"].value(
-            connection,
-            source_ids=keyed["source_id"].to_list(),
-            event_ids=keyed["id"].to_list(),
-            digests=keyed["digest"].to_list(),
-            ordinals=keyed["row"].to_list(),
-            owners=keyed["owner"].to_list(),
-        )
-    )
-
-
 async def insert_few(
     connection: Connection,
     tables: Mapping[str, pl.DataFrame],

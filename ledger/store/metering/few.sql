@@ -1,16 +1,3 @@
--- name: take_event_keys
--- The next number of the stored order, and these ids taken under it, in the order given.
-WITH drawn AS MATERIALIZED (SELECT draw_batch_seq() AS batch_seq),
-taken AS (
-  INSERT INTO event_key (source_id, event_id, digest, batch_seq, ordinal, owner)
-  SELECT k.source_id, k.event_id, encode(k.digest, 'hex')::uuid, d.batch_seq, k.ordinal, k.owner
-    FROM drawn d
-   CROSS JOIN unnest(:source_ids::int[], :event_ids::text[], :digests::bytea[], :ordinals::int[], :owners::text[])
-              WITH ORDINALITY AS k(source_id, event_id, digest, ordinal, owner, n)
-   ORDER BY k.n
-)
-SELECT d.batch_seq FROM drawn d;
-
 -- name: insert_few
 -- The rows of a small batch, of all tables at once; times are microseconds since 1970.
 WITH facts AS (

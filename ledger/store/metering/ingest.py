@@ -9,18 +9,15 @@ import polars as pl
 
 from ledger.domain.metering.batch_identity import BatchIdentity
 from ledger.domain.metering.identities import (
-    EventId,
     NewBatch,
     Refused,
     StoredBatch,
-    StoredEvent,
 )
 from ledger.domain.metering.key import EngineKeyRow, UsageKeyRow
 from ledger.domain.metering.spread import WORK
 from ledger.domain.period import WINDOW_SECONDS
-from ledger.store.binary import Rows, bits, field, uuids
+from ledger.store.binary import Rows, bits, field
 from ledger.store.binary_arrays import arrays
-from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
 
 INGEST = load_queries("metering/ingest")
@@ -139,53 +136,6 @@ async def insert_batches(
         owners=[batch.owner for batch in batches],
         batch_seq=batch_seq,
     )
-
-
-async def find_event_keys(
-    connection: Connection, events: Sequence[EventId]
-) -> dict[EventId, StoredEvent]:
-    """The events that took these ids."""
-    rows = await INGEST["find_event_keys"].rows(
-        connection,
-        source_ids=[event.source_id for event in events],
-        event_ids=[event.event_id for event in events],
-    )
-    return {
-        events[row["n"] - 1]: StoredEvent(
-            row["digest"], row["batch_seq"], row["ordinal"], row["owner"] or ""
-        )
-        for row in rows
-    }
-
-
-async def find_taken(connection: Connection, keyed: pl.DataFrame) -> dict[EventId, StoredEvent]:
-    """Which ids of a frame of KEYED_SCHEMA are taken, and by what.
-
-    An id above the highest of its source needs no look-up: of ids in order that is all of them.
-    """
-    sources = keyed["source_id"].unique().to_list()
-    rows = await INGEST["find_highest_ids"].rows(connection, source_ids=sources)
-    highest = {row["source_id"]: row["event_id"] for row in rows}
-    if not highest:
-        return {}
-    top = pl.col("source_id").replace_strict(highest, default=None, return_dtype=pl.String)
-    asked = keyed.filter(pl.col("id") <= top).select("source_id", "id")
-    return await find_event_keys(connection, [EventId(*event_id) for event_id in asked.iter_rows()])
-
-
-async def copy_event_keys(connection: Connection, keyed: pl.DataFrame, *, batch_seq: int) -> None:
-    """Take ids in their order; UniqueViolationError where another writer was first."""
-    columns = [
-        field("source_id", keyed["source_id"]),
-        field("event_id", keyed["id"]),
-        uuids("digest", keyed["digest"]),
-        field("ordinal", keyed["row"].cast(pl.Int32)),
-    ]
-    if keyed["owner"].null_count() < keyed.height:
-        columns.append(field("owner", keyed["owner"]))
-    encoded = Rows(columns)
-    encoded.number(batch_seq)
-    await copy_binary(connection, "event_key", encoded)
 
 
 async def insert_quarantine(

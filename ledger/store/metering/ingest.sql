@@ -65,19 +65,6 @@ SELECT o.source_id, o.producer, o.epoch, o.sequence, o.digest, :batch_seq, o.ord
        AS o(source_id, producer, epoch, sequence, digest, ordinal_from, events, owner)
 ON CONFLICT DO NOTHING;
 
--- name: find_event_keys
--- Which of these ids are taken, and by what. Primary key.
-SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal, k.owner
-  FROM unnest(:source_ids::int[], :event_ids::text[]) WITH ORDINALITY AS o(source_id, event_id, n)
-  JOIN event_key k USING (source_id, event_id);
-
--- name: find_highest_ids
--- The highest id of each source that has any. Primary key, one step a source.
-SELECT s.source_id, k.event_id
-  FROM unnest(:source_ids::int[]) AS s(source_id)
- CROSS JOIN LATERAL (SELECT e.event_id FROM event_key e WHERE e.source_id = s.source_id
-                      ORDER BY e.event_id DESC LIMIT 1) AS k;
-
 -- name: insert_quarantine
 -- Keeps what was refused, and its raw bytes apart with their expiry.
 WITH refused AS (
