@@ -89,9 +89,11 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
                 purpose=f"{report.name} over the API",
             )
         said = report.to_json(rows)
-        if csv:
+        if csv and report.csv:
             headers = {"Content-Disposition": disposition("attachment", f"{report.name}.csv")}
-            return Response(items_csv(said).encode(), media_type="text/csv", headers=headers)
+            return Response(
+                items_csv(report.csv(said)).encode(), media_type="text/csv", headers=headers
+            )
         return answer(said)
 
     parameters = [

@@ -1,10 +1,10 @@
-"""Items of a report as CSV: what stands in another object is a column of its own, named by both.
+"""Lines of a report as CSV: what stands in another object is a column of its own, named by both.
 
 Of objects that are told apart by `kind` each is such an object; other lists have no column.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ledger.exports.csv_text import Digits, guard, write_lines
 from ledger.wire.plain import plain_value
@@ -12,11 +12,9 @@ from ledger.wire.plain import plain_value
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-def items_csv(said: Mapping[str, object]) -> str:
-    """A header and a line for each of a report's `items`, without what a spreadsheet would run."""
-    items = said["items"]
-    assert isinstance(items, list)
-    rows = [dict(_columns(item)) for item in items]
+def items_csv(lines: Iterable[Mapping[str, object]]) -> str:
+    """A header and a line for each of them, without what a spreadsheet would run."""
+    rows = [dict(_columns(line)) for line in lines]
     every = dict.fromkeys(name for row in rows for name in row)
     # An object that is unknown in some rows is no column of others.
     names = [name for name in every if not any(other.startswith(f"{name}.") for other in every)]

@@ -4,10 +4,10 @@ A report is a value: its name, where the API has it, what may be asked, how it i
 what a person is shown of it. It stands in one table (`reports/table.py`).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.cost.allocations import LinesLetGo
@@ -98,7 +98,7 @@ Shown = ReportTable | Warned | str
 @dataclass(frozen=True, slots=True)
 class PeriodReport(Generic[R]):
     """`read` makes it of a scope and what was asked; `to_json` is everything in it, an `answer` or,
-    `listed`, rows of it; `show` is what a person sees of it. `csv`: its items may be asked for so.
+    `listed`, rows of it; `show` is what a person sees of it; `csv`, of what is said, lines of CSV.
     """
 
     name: str
@@ -110,7 +110,7 @@ class PeriodReport(Generic[R]):
     show: Callable[[R, Asked], Iterator[Shown]]
     options: tuple[ReportOption, ...] = ()
     listed: bool = False
-    csv: bool = False
+    csv: Callable[[Any], Iterable[Mapping[str, object]]] | None = None
 
     @property
     def defaults(self) -> Mapping[str, str]:

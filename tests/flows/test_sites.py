@@ -18,6 +18,7 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.site_inputs import NewSiteCost
+from tests.support.added_up import adds_up
 from tests.support.books import Books, Buyer, Tokens
 
 AUTHOR = Author("tester", "a test", "request-1")
@@ -327,6 +328,7 @@ async def test_what_a_site_costs_is_shared_by_who_used_it_and_by_the_hour(
     shares = {row.group: row.site_share for row in report.rows}
     assert shares == {("gold",): Decimal("23.25"), ("economy",): Decimal("7.75")}
     assert report.sites_left == 0
+    adds_up(report)
     assert sum(row.cost for row in report.rows) == report.cost == 31 + 23 * 4
     hours = await sum_hourly(
         worker, entity_id="factory", since=short, until=after, step="hour", zone_name="UTC"
@@ -342,3 +344,4 @@ async def test_what_a_site_costs_is_nobodys_where_nobody_used_it(worker: Connect
     report = await margin(worker, MARCH, local(2023, 3, 2))
     assert not report.rows
     assert [report.sites_left, report.site_cost] == [31, 31]
+    adds_up(report)

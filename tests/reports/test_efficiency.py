@@ -1,5 +1,6 @@
 """Efficiency by what is kept by day, and by kinds that hold context and steps as well."""
 
+import csv
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,8 +13,10 @@ from ledger.flows.books.book_cost import book_cost
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.thin import thin
 from ledger.flows.metering.tally import tally
+from ledger.reports.cost.csv_lines import group_lines
 from ledger.reports.cost.efficiency import EFFICIENCY, efficiency_report
 from ledger.reports.cost.producers import producers_report
+from ledger.reports.items_csv import items_csv
 from ledger.reports.report import ReportScope
 from ledger.store.connect import connect, draw_cut_off
 from ledger.store.queries import Connection
@@ -98,6 +101,21 @@ async def test_who_has_a_later_difference_counts_once_among_those_who_share_a_ki
     first, later = known
     assert [row["agent"] for row in first["items"]] == ["", "lone", "other"]
     assert later == first
+
+
+async def test_lines_of_csv_come_to_the_total(worker: Connection) -> None:
+    books = Books(worker)
+    await one_gpu(books)
+    await books.grid_factor("carbon_location", MIDNIGHT, MIDNIGHT + DAY, "400")
+    await books.readings(GPU, steady(range(0, 3601, 10)))
+    await books.usage(START, Tokens(uncached=1_000, output=10))
+    await allocate(worker, now=LATER)
+    said = await told(worker, "agent", since=MIDNIGHT, until=MIDNIGHT + DAY)
+    lines = [*csv.DictReader(items_csv(group_lines(said)).splitlines())]
+    assert {line["line"] for line in lines} == {"used", "idle"}
+    for name in ("energy_mj", "cost", "carbon_location_g"):
+        whole = sum(Decimal(line[name]) for line in lines)
+        assert whole == Decimal(said["total"][name]) > 0
 
 
 async def test_days_come_to_what_their_windows_do(worker: Connection) -> None:

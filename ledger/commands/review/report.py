@@ -66,8 +66,8 @@ def period_command(about: PeriodReport[R]) -> click.Command:
         scope, question, answered = database.run(read)
         if as_json:
             print_json(about.to_json(answered))
-        elif as_csv:
-            sys.stdout.write(items_csv(about.to_json(answered)))
+        elif as_csv and about.csv:
+            sys.stdout.write(items_csv(about.csv(about.to_json(answered))))
         else:
             for each in about.show(answered, question):
                 _print(each, scope)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import wraps
 from typing import Any
 
 import click
@@ -39,13 +40,12 @@ class Scope:
 def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--entity`, `--month`, `--from` and `--to`, and its `asked` argument."""
 
+    @wraps(command)
     def wrapped(*args: Any, **given: Any) -> Any:
         names = ("entity", "month", "since", "until")
         asked = AskedPeriod(**{name: given.pop(name) for name in names})
         return command(*args, asked=asked, **given)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for decorate in (
         click.option("--to", "until", help="End, excluded: a day or a time."),
         click.option("--from", "since", help="Start: a day in the entity's zone, or a time."),

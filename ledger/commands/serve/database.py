@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,11 +72,10 @@ class Database:
 def database_options(command: Command) -> Command:
     """Give a command `--data-dir`, and its `database` argument."""
 
+    @wraps(command)
     def wrapped(*args: Any, data_dir: Path | None, **rest: Any) -> Any:
         return command(*args, database=Database(Settings(), data_dir), **rest)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     return click.option(
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),

@@ -23,6 +23,7 @@ from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.domain.money import ROUNDING, plain
 from ledger.flows.cost.recall import recall_parts
+from ledger.reports.cost.csv_lines import group_lines
 from ledger.reports.cost.figures import (
     UNKNOWN,
     each_million,
@@ -379,5 +380,5 @@ EFFICIENCY = PeriodReport(
         ReportOption("by", "model", f"{', '.join(DIMENSIONS)}."),
         ReportOption("order", "name", "name, cost or energy: of an output token, least first."),
     ),
-    csv=True,
+    csv=group_lines,
 )

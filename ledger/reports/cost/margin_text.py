@@ -9,6 +9,7 @@ from ledger.domain.cost.margin import Margin
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain, round_minor
+from ledger.reports.cost.csv_lines import margin_lines
 from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, kwh, line_name
 from ledger.reports.cost.implausible import to_lines
@@ -190,7 +191,7 @@ def _json(report: MarginReport) -> dict[str, Any]:
     }
 
 
-def _row_json(row: MarginRow, cost: Decimal, off: Uncertainty | None) -> dict[str, Any]:
+def _row_json(row: MarginRow, cost: Decimal, off: Uncertainty | None) -> dict[str, object]:
     before = Margin(row.revenue, row.cost_before_idle, "").gross_margin_pct
     margin = Margin(row.revenue, cost, "")
     return {
@@ -222,7 +223,7 @@ def _row_json(row: MarginRow, cost: Decimal, off: Uncertainty | None) -> dict[st
     }
 
 
-def _own_json(line: OwnLine) -> dict[str, Any]:
+def _own_json(line: OwnLine) -> dict[str, object]:
     return {
         "line": line.line,
         "scope": line.scope,
@@ -317,5 +318,5 @@ MARGIN = PeriodReport(
         ReportOption("by", "tier", f"{', '.join(DIMENSIONS)}."),
         ReportOption("intervals", NO, "yes: how far costs and margins may be off, where known."),
     ),
-    csv=True,
+    csv=margin_lines,
 )

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import itemgetter
 
 from ledger.domain.cost.producer import (
     PRODUCERS,
@@ -252,5 +253,5 @@ PRODUCERS_REPORT = PeriodReport(
         ),
         ReportOption("order", "cost", "cost or energy of an output token, or name."),
     ),
-    csv=True,
+    csv=itemgetter("items"),
 )
