@@ -33,7 +33,7 @@ def slots(run: Run) -> list[PhaseSlot]:
         count
         for first in quarters
         for count in steps_between(
-            ran, marks[first], marks[first : first + QUARTER_SLOTS + 1], chunk=None
+            ran, marks[first], marks[first : first + QUARTER_SLOTS + 1], chunk=APART.chunk
         )
     ]
     return [

@@ -3,8 +3,8 @@
 import pytest
 
 from ledger.domain.metering.fact import Fate
+from ledger.flows.metering import duplicates
 from ledger.flows.metering.duplicate_filter import FILTERED_BATCHES
-from ledger.store.metering import ingest as store
 from ledger.store.queries import Connection
 from tests.support.usage import Gate, attempt, fates, keyed, open_books
 
@@ -18,7 +18,7 @@ async def gate(worker: Connection) -> Gate:
 async def test_new_ids_are_taken_without_a_look_up(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(store, "find_taken")
+    monkeypatch.delattr(duplicates, "find_taken")
     await gate.send(keyed(attempt("b")))
     await gate.send(keyed(attempt("a")))
     assert (await fates(gate.connection))["counted"] == 2

@@ -112,8 +112,8 @@ async def _enter(connection: Connection, random: Random, *, odd: bool) -> None:
         for key in [_key(random, f"c-{n}") for _ in range(3)]:
             used["usage_key"].append(asdict(key))
             for _ in range(random.randrange(3, 12)):
-                table, row = _count(random, key, signs, odd=odd)
-                used[table].append(row)
+                for table, row in _counts(random, key, signs, odd=odd):
+                    used[table].append(row)
     for table, rows in used.items():
         await _insert(connection, table, rows)
 
@@ -187,25 +187,27 @@ def _key(random: Random, name: str) -> UsageKeyRow:
     )
 
 
-def _count(
+def _counts(
     random: Random, key: UsageKeyRow, signs: Sequence[int], *, odd: bool
-) -> tuple[str, dict[str, Any]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is stored of a request: of one with an extra or a mark, that beside its count."""
     row = {"customer_id": key.customer_id, "usage_key_id": key.usage_key_id}
     row |= {"window_start": _moment(random).isoformat(), "batch_seq": random.randrange(1, 5)}
     chance = random.random() if odd else 1
     if chance < 0.03:
-        return "extra_delta", row | {"meter": "input_audio", "quantity": random.randrange(1, 9)}
-    if chance < 0.06:
+        yield "extra_delta", row | {"meter": "input_audio", "quantity": random.randrange(1, 9)}
+    elif chance < 0.06:
         unknown = ("input", "output", "cached", "written", "reasoning")
         nothing = dict.fromkeys((f"{name}_unknown" for name in unknown), 0)
-        return "usage_mark", row | nothing | {"estimated": 1, "incomplete": 0}
+        yield "usage_mark", row | nothing | {"estimated": 1, "incomplete": 0}
     most = 2**62 if chance < 0.07 else 10**9
     counts = dict.fromkeys(("uncached", "cache_read", "cache_write", "visible", "reasoning"), 0)
     for name in random.sample([*counts], 2):
         counts[name] = random.choice(signs) * random.choice((most, 1, 5, 10**6))
-    return "usage_delta", row | counts | {
-        "requests": random.choice(signs) * random.choice((0, 1, 3))
-    }
+    yield (
+        "usage_delta",
+        row | counts | {"requests": random.choice(signs) * random.choice((0, 1, 3))},
+    )
 
 
 def _moment(random: Random) -> datetime:
