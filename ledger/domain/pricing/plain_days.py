@@ -86,7 +86,7 @@ class PlainCharges:
 def plain_prices(listed: Sequence[ListedPrice], kinds: Mapping[UsageKey, int]) -> PlainPrices:
     """Listed prices as price_days reads them, given the number of each kind."""
     cards: dict[str, int] = {}
-    prices: dict[int, ListedPrice] = {}
+    prices: dict[int, tuple[int, ListedPrice]] = {}
     indexes: dict[tuple[int, int, int], list[int]] = {}
     for each in listed:
         if each.meter in COUNTED:
@@ -95,12 +95,12 @@ def plain_prices(listed: Sequence[ListedPrice], kinds: Mapping[UsageKey, int]) -
             stretch = group, _micros(each.since), _micros(each.until)
             row = indexes.setdefault(stretch, [*(_ODD for _ in METERS), _UNASKED])
             row[COUNTED.index(each.meter)] = _index_of(each, prices)
-    every = (each.each_amount for each in prices.values())
+    every = (each.each_amount for _, each in prices.values())
     amounts = [amount for amount in every if amount is not None]
     decimals = [_decimals(amount) for amount in amounts]
     units = [int(EXACT.scaleb(*each)) for each in zip(amounts, decimals, strict=True)]
     return PlainPrices(
-        [*prices.values()],
+        [each for _, each in prices.values()],
         np.array(units, np.int64),
         np.array(decimals, np.int64),
         cards,
@@ -109,7 +109,7 @@ def plain_prices(listed: Sequence[ListedPrice], kinds: Mapping[UsageKey, int]) -
     )
 
 
-def _index_of(listed: ListedPrice, prices: dict[int, ListedPrice]) -> int:
+def _index_of(listed: ListedPrice, prices: dict[int, tuple[int, ListedPrice]]) -> int:
     """The place of a price, a new one for one that has none; _ODD where there is more to it than
     what a unit costs."""
     price, amount = listed.price, listed.each_amount
@@ -117,8 +117,7 @@ def _index_of(listed: ListedPrice, prices: dict[int, ListedPrice]) -> int:
         return _ODD
     if amount >= EXACT.scaleb(HALF, -_decimals(amount)):
         return _ODD
-    prices.setdefault(price.price_id, listed)
-    return [*prices].index(price.price_id)
+    return prices.setdefault(price.price_id, (len(prices), listed))[0]
 
 
 def _micros(moment: datetime) -> int:
