@@ -115,6 +115,19 @@ DUE = {
     "sinces": [HISTORY.midnight(OPEN)] * len(CUSTOMERS),
     "untils": [HISTORY.midnight(OPEN + 1)] * len(CUSTOMERS),
 }
+PLAIN = {
+    "customers": CUSTOMERS,
+    "spans": [1] * len(CUSTOMERS),
+    "sinces": [HISTORY.midnight(OPEN)],
+    "untils": [HISTORY.midnight(OPEN + 1)],
+    "batch_seq": FINAL,
+}
+# Of the day after, of which nothing is charged yet.
+UNCHARGED = PLAIN | {
+    "sinces": [HISTORY.midnight(OPEN + 1)],
+    "untils": [HISTORY.midnight(OPEN + 2)],
+    "zone": "UTC",
+}
 # Of everybody under prices that look at a period as a whole: each window is read once.
 POOLED = DUE | {
     "subscriptions": [f"s-{n}" for n in range(1, HISTORY.customers + 1)],
@@ -153,6 +166,8 @@ HOT = [
     Asked("pricing/rating", "find_touched_days", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "find_kinds", DUE | {"batch_seq": FINAL}, 6_000),
     Asked("pricing/rating", "find_pooled_use", POOLED, 30_000),
+    Asked("pricing/plain_days", "find_plain_days", UNCHARGED, 6_000),
+    Asked("pricing/plain_days", "read_windows", PLAIN, 6_000),
     Asked("pricing/rating", "count_changed_charges", FACTORY | JUST_STORED | IN_UTC, 100),
     Asked("pricing/rating", "has_changed_charges", FACTORY | {"batch_seq": FINAL}, 100),
     Asked("pricing/rating", "sum_charges_to_book", FACTORY | BOOKED, 6_000),
