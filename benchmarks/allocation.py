@@ -4,8 +4,10 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 
 import numpy as np
 import polars as pl
@@ -110,11 +112,15 @@ def asked_size() -> Size:
 
 def run() -> list[Figure]:
     """CPU of the stage and of PostgreSQL for the first allocation, for one with nothing new and
-    with one late event; the most memory; and a margin over the hour again and again."""
+    with one late event; the most memory; and margins over the hour again and again."""
     size = asked_size()
     with bench_server(()) as bench:
         with bench.fresh() as database:
+            _fill_elsewhere(database, size)
             figures = asyncio.run(_measure(bench, database, size))
+        with bench.fresh() as database:
+            fewer = replace(size, customers=max(size.customers // 10, 1))
+            figures.append(asyncio.run(_measure_margin(bench, database, fewer)))
         with bench.fresh() as database:
             fewer = replace(size.tenth().day(), customers=max(size.customers // 100, 1))
             figures.append(asyncio.run(_measure_stored(database, fewer)))
@@ -150,20 +156,38 @@ async def _measure_stored(database: Database, size: Size) -> Figure:
 async def _measure(bench: Bench, database: Database, size: Size) -> list[Figure]:
     connection = await connect(database.worker_url)
     try:
-        await _fill(connection, size)
         await execute(database.superuser_url, "ANALYZE")
         taken = [await _allocate(bench, connection, "the first time", size)]
         taken.append(await _allocate(bench, connection, "nothing new", size))
         stored = await connection.fetchval(sql("allocated_octets"))
         await _insert(connection, _facts(size, 0, 1).with_columns(pl.col(METERS) + 1))
         taken.append(await _allocate(bench, connection, "one late event", size))
-        await execute(database.superuser_url, sql("more_costs").format(days=MARGIN_DAYS))
-        await execute(database.superuser_url, "ANALYZE")
-        margin = await _spent(bench, lambda: _margin(connection))
-        say(f"margin over {MARGIN_DAYS} d: {margin.cpu_s:.2f} s of CPU, {margin.wall_s:.2f} s")
+        margin = await _margin_of_days(bench, connection, database)
     finally:
         await connection.close()
-    return _figures(size, taken, margin, stored)
+    return [*_figures(size, taken, stored), _margin_figure(size, margin)]
+
+
+async def _measure_margin(bench: Bench, database: Database, size: Size) -> Figure:
+    """A margin of the customers that its mark is for."""
+    connection = await connect(database.worker_url)
+    try:
+        await _fill(connection, size)
+        await allocate(connection, now=size.until)
+        margin = await _margin_of_days(bench, connection, database)
+    finally:
+        await connection.close()
+    return replace(
+        _margin_figure(size, margin), reach=f"< {MARGIN_S:g} s", met=margin.cpu_s < MARGIN_S
+    )
+
+
+async def _margin_of_days(bench: Bench, connection: Connection, database: Database) -> "Spent":
+    await execute(database.superuser_url, sql("more_costs").format(days=MARGIN_DAYS))
+    await execute(database.superuser_url, "ANALYZE")
+    margin = await _spent(bench, lambda: _margin(connection))
+    say(f"margin over {MARGIN_DAYS} d: {margin.cpu_s:.2f} s of CPU, {margin.wall_s:.2f} s")
+    return margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +290,7 @@ async def _allocate_one(bench: Bench, database: Database, one: _One) -> Figure:
         await connection.close()
 
 
-def _figures(size: Size, taken: list[Spent], margin: Spent, stored: int) -> list[Figure]:
+def _figures(size: Size, taken: list[Spent], stored: int) -> list[Figure]:
     lines = size.lines
     details = {"deployments": size.deployments, "customers": size.customers, "GPUs": size.gpus}
     figures = [
@@ -298,15 +322,34 @@ def _figures(size: Size, taken: list[Spent], margin: Spent, stored: int) -> list
             runs=1,
             details={"customers": size.customers, "deployments": size.deployments},
         ),
-        Figure(
-            name=f"margin over {MARGIN_DAYS} days of {size.customers:,} customers",
-            median=margin.cpu_s,
-            unit="s of CPU",
-            runs=1,
-            reach=f"< {MARGIN_S:g} s",
-            met=margin.cpu_s < MARGIN_S,
-        ),
     ]
+
+
+def _margin_figure(size: Size, margin: Spent) -> Figure:
+    return Figure(
+        name=f"margin over {MARGIN_DAYS} days of {size.customers:,} customers",
+        median=margin.cpu_s,
+        unit="s of CPU",
+        runs=1,
+        details={"deployments": size.deployments, "wall, s": round(margin.wall_s, 2)},
+    )
+
+
+def _fill_elsewhere(database: Database, size: Size) -> None:
+    """Fill it by another process: what that leaves in memory is none of what allocating takes."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+        other.submit(_fill_alone, database.worker_url, size).result()
+
+
+def _fill_alone(worker_url: str, size: Size) -> None:
+    async def fill() -> None:
+        connection = await connect(worker_url)
+        try:
+            await _fill(connection, size)
+        finally:
+            await connection.close()
+
+    asyncio.run(fill())
 
 
 async def _fill(connection: Connection, size: Size) -> None:
