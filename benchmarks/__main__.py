@@ -26,6 +26,7 @@ from benchmarks import (
     stream,
 )
 from benchmarks.harness import Benchmark, save, show
+from benchmarks.machine import machine
 from benchmarks.server import SHOWN
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -64,15 +65,20 @@ def main(arguments: list[str]) -> int:
         known = ", ".join([*BENCHMARKS, *GROUPS])
         sys.stderr.write(f"error: there is no benchmark {unknown[0]}; choose of {known}\n")
         return 2
+    _tell(machine())
     for name in names or list(BENCHMARKS):
         sys.stderr.write(f"measuring {name} …\n")
         figures = BENCHMARKS[name]()
         settings = dict(SHOWN)
-        sys.stderr.write("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        _tell(settings)
         if figures:
             save(figures, settings)
             show(figures)
     return 0
+
+
+def _tell(said: Mapping[str, str]) -> None:
+    sys.stderr.write("".join(f"{name} = {value}\n" for name, value in said.items()))
 
 
 # Processes that a measurement starts read this file as well.

@@ -22,7 +22,8 @@ from pathlib import Path
 import pynvml
 
 from benchmarks.gpu_host import Load, Phase, run_load
-from benchmarks.harness import HERE, machine, say
+from benchmarks.harness import HERE, say
+from benchmarks.machine import machine
 from ledger import clock
 from ledger.wire.rfc3339 import format_rfc3339
 

@@ -1,7 +1,6 @@
 """Runs benchmarks and writes what they measured: a JSON row per figure, and a table."""
 
 import json
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from benchmarks.scale import SCALE
 from ledger import clock
 
 RESULTS = "results.json"
 TABLE = "RESULTS.md"
 HERE = Path(__file__).parent
+# Of a row, what was not looked at when it was measured.
+UNTOLD = ""
 # Small measurements, made while writing a benchmark, do not replace the published ones.
 FOLDER = HERE if SCALE == 1 else HERE.parent / ".cache"
 
@@ -51,16 +53,6 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on; ratios travel, absolute numbers do not."""
-    cpu = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
-    return {"cpu": cpu, "system": platform.platform(), "python": platform.python_version()}
-
-
 def save(figures: Sequence[Figure], settings: Mapping[str, str], folder: Path = FOLDER) -> None:
     """Replace the rows of the figures just measured, keep the others; write the table anew.
 
@@ -87,6 +79,8 @@ def _kept(
     """A row measured earlier, with those of its machine and settings that are not today's."""
     then = {**before["machine"], **before["settings"], **row.get("differs", {})}
     today = {**now["machine"], **now["settings"]}
+    # What was not told then must not be taken for what is told now.
+    then |= {name: UNTOLD for name in today if name not in then}
     differs = {name: value for name, value in then.items() if today.get(name) != value}
     return {**row, "differs": differs}
 
@@ -129,7 +123,8 @@ def _figure(row: Mapping[str, Any]) -> Figure:
 def _measured(row: Mapping[str, Any]) -> dict[str, object]:
     """When, and what was not as it is said above."""
     found: dict[str, object] = {"measured": row["date"]} if row.get("date") else {}
-    return found | {f"{name}, then": value for name, value in row.get("differs", {}).items()}
+    differs: Mapping[str, object] = row.get("differs", {})
+    return found | {f"{name}, then": value for name, value in differs.items() if value != UNTOLD}
 
 
 def _cells(figure: Figure) -> list[str]:
