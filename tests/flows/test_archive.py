@@ -120,7 +120,7 @@ async def test_a_file_holds_every_column_of_every_fact_exactly(
     assert await windows(worker) == sums
 
 
-async def test_another_program_adds_up_the_files_as_readme_shows(
+async def test_another_program_adds_up_the_files_as_the_page_shows(
     worker: Connection, tmp_path: Path
 ) -> None:
     gate = await fill(worker)
@@ -133,8 +133,8 @@ async def test_another_program_adds_up_the_files_as_readme_shows(
         " FROM usage_delta GROUP BY 1 ORDER BY 1"
     )
     await archive(worker, before=BEFORE, today=TODAY, folder=tmp_path)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    whole, beside = re.findall(r"```sql\n(SELECT .*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[2] / "docs" / "archive.md").read_text()
+    whole, beside = re.findall(r"```sql\n(SELECT .*?)```", page, re.DOTALL)
     with duckdb.connect() as reader:
         rows = reader.execute(whole.replace("DIR", str(tmp_path))).fetchall()
         extras = reader.execute(beside.replace("DIR", str(tmp_path))).fetchall()
