@@ -3,10 +3,12 @@
 from typing import Any, Literal
 
 from ledger.wire.answer_fields import Amount, ClosedModel, Currency, Day, Moment, Number
+from ledger.wire.margin_answers import Conversion
 from ledger.wire.party_inputs import EInvoiceForm
-from ledger.wire.report_answers import Conversion, Marks, Unpriced
+from ledger.wire.report_answers import Marks
 from ledger.wire.tax_inputs import TreatmentName
 from ledger.wire.usage import Status
+from ledger.wire.waiting_answers import Unpriced
 
 
 class Issued(ClosedModel):

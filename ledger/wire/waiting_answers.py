@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 from ledger.wire.answer_fields import ClosedModel, Moment, Number
-from ledger.wire.report_answers import Suspended
 
 
 class Quarantined(ClosedModel):
@@ -16,6 +15,36 @@ class Quarantined(ClosedModel):
     detail: str
     received_at: Moment
     items: int
+
+
+class Suspended(ClosedModel):
+    """What waits under a name that nobody knows."""
+
+    customer_ref: str
+    first_window: Moment
+    last_window: Moment
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Unpriced(ClosedModel):
+    """Usage of the days that begin at `first_day` to `last_day` that waits for a price, and why."""
+
+    customer_id: str
+    model: str
+    tier: str
+    meter: str
+    reason: str
+    quantity: int
+    first_day: Moment
+    last_day: Moment
+
+
+class UnpricedOfEntity(Unpriced):
+    """Usage of an entity that waits for a price, and why."""
+
+    entity_id: str
 
 
 class Released(ClosedModel):

@@ -15,8 +15,8 @@ from ledger.reports.items_csv import items_csv
 from ledger.reports.report import Asked, ReportScope, ReportTable
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
+from ledger.wire.margin_answers import Margin
 from ledger.wire.plain import plain_value
-from ledger.wire.report_answers import Margin
 from tests.flows.test_weight_sets import EVIDENCE
 from tests.support.books import Books, Buyer, Tokens
 from tests.support.one_gpu import GPU, LATER, QUARTER, START, one_gpu, steady

@@ -16,7 +16,7 @@ from ledger.reports.report import (
 )
 from ledger.store.api_reads import HourlySum, find_entity_zone, sum_hourly
 from ledger.store.queries import Connection
-from ledger.wire.report_answers import Hour
+from ledger.wire.margin_answers import Hour
 
 STEPS = ("hour", "day")
 UNKNOWN = "–"

@@ -30,7 +30,7 @@ from ledger.reports.report import (
 from ledger.store.cost.margin import DIMENSIONS
 from ledger.store.cost.site_costs import SiteCostSum
 from ledger.store.queries import Connection
-from ledger.wire.report_answers import Margin as MarginAnswer
+from ledger.wire.margin_answers import Margin as MarginAnswer
 
 NO, YES_OR_NO = "no", ("no", "yes")
 HEADERS = (

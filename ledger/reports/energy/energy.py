@@ -34,7 +34,7 @@ from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
 from ledger.store.within import OfEntity, Within
-from ledger.wire.report_answers import Energy
+from ledger.wire.coverage_answers import Energy
 
 HEADERS = (
     *("name", "output tokens", "busy kWh", "idle kWh", "idle %", "estimated %"),

@@ -9,7 +9,7 @@ from ledger.reports import findings
 from ledger.reports.metering.coverage import CoverageReport, coverage_report
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, Shown
 from ledger.store.queries import Connection
-from ledger.wire.report_answers import Coverage
+from ledger.wire.coverage_answers import Coverage
 
 ENERGY_COLUMNS = ("deployment", "energy asked for", "GPU-seconds deployed", "with readings")
 ENGINE_COLUMNS = (

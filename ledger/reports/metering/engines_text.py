@@ -8,7 +8,7 @@ from ledger.domain.period import zone
 from ledger.reports.metering.engines import EnginesReport, engines_report
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, Shown
 from ledger.store.queries import Connection
-from ledger.wire.report_answers import Engines
+from ledger.wire.coverage_answers import Engines
 
 # A larger share of what was counted that no cause explains is worth a look.
 SHARE_MAX = Decimal("0.01")
