@@ -18,8 +18,8 @@ from ledger.flows.billing.import_statement import (
     read_statement,
 )
 from ledger.store.queries import Connection
+from ledger.wire.ask_inputs import Dismissal
 from ledger.wire.bank_inputs import BankEntryOwner
-from ledger.wire.inputs import Dismissal
 
 
 @post("/v1/bank-statements", roles=HOUSE, bound=BY_QUERY, apart=FLOWS)

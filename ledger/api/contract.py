@@ -15,6 +15,7 @@ from ledger.reports.report import PeriodReport
 from ledger.reports.table import REPORTS
 from ledger.wire import (
     answers,
+    ask_inputs,
     bank_answers,
     bank_inputs,
     budget_answers,
@@ -107,7 +108,7 @@ CONTRACTS: Mapping[str, Contract] = {
     "me": Contract(key_answers.Caller),
     "post_events": Contract(answers.Events, bodies=_EVENTS, more=(415,)),
     **{name: each for kind in RESOURCES for name, each in _of_resource(kind).items()},
-    "end": Contract(answers.Entered, body=inputs.EndAsk, more=(404,)),
+    "end": Contract(answers.Entered, body=ask_inputs.EndAsk, more=(404,)),
     "reserve": Contract(budget_answers.Held, body=budget_inputs.NewReservation, more=(402, 404)),
     "release_reservation": Contract(
         budget_answers.ReleasedReservation, body=budget_inputs.ReservationRelease
@@ -121,7 +122,7 @@ CONTRACTS: Mapping[str, Contract] = {
         bodies={BYTES: {"type": "string", "format": "binary", "description": "A PNG or an SVG."}},
     ),
     "match_bank_entry": Contract(bank_answers.BankOutcome, body=bank_inputs.BankEntryOwner),
-    "dismiss_bank_entry": Contract(bank_answers.DismissedEntry, body=inputs.Dismissal),
+    "dismiss_bank_entry": Contract(bank_answers.DismissedEntry, body=ask_inputs.Dismissal),
     "change_month": Contract(close_answers.ChangedMonth, body=close_inputs.MonthAsk),
     "show_months": Contract(close_answers.Months),
     "run_dunning": Contract(dunning_answers.DunningRun),
@@ -136,9 +137,9 @@ CONTRACTS: Mapping[str, Contract] = {
     "coming": Contract(invoice_answers.Draft, listed=True),
     "activity": Contract(report_answers.Activity),
     "status": Contract(status_answers.Status),
-    "preview": Contract(invoice_answers.Draft, body=inputs.InvoiceAsk),
-    "issue": Contract(invoice_answers.Issued, body=inputs.InvoiceAsk),
-    "run": Contract(invoice_answers.InvoiceRun, body=inputs.InvoiceRunAsk),
+    "preview": Contract(invoice_answers.Draft, body=ask_inputs.InvoiceAsk),
+    "issue": Contract(invoice_answers.Issued, body=ask_inputs.InvoiceAsk),
+    "run": Contract(invoice_answers.InvoiceRun, body=ask_inputs.InvoiceRunAsk),
     "receivables": Contract(invoice_answers.Receivables),
     "open_dispute": Contract(invoice_answers.OpenedDispute, body=receivable_inputs.DisputeAsk),
     "resolve_dispute": Contract(
@@ -160,11 +161,11 @@ CONTRACTS: Mapping[str, Contract] = {
     "unpriced": Contract(waiting_answers.UnpricedOfEntity, listed=True),
     "quarantine": Contract(waiting_answers.Quarantined, listed=True),
     "quarantine_raw": Contract(media=(BYTES,)),
-    "dismiss": Contract(waiting_answers.Dismissed, body=inputs.Dismissal),
-    "dismiss_waiting": Contract(waiting_answers.Decided, body=inputs.SuspenseDismissal),
+    "dismiss": Contract(waiting_answers.Dismissed, body=ask_inputs.Dismissal),
+    "dismiss_waiting": Contract(waiting_answers.Decided, body=ask_inputs.SuspenseDismissal),
     "conflicts": Contract(waiting_answers.Conflict, listed=True),
     "conflict": Contract(waiting_answers.WholeConflict),
-    "resolve": Contract(waiting_answers.Resolved, body=inputs.ConflictResolution),
+    "resolve": Contract(waiting_answers.Resolved, body=ask_inputs.ConflictResolution),
     "list_formats": Contract(answers.Format, listed=True),
     "export": Contract(media=(CSV, "text/plain", BYTES)),
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.wire import (
+    ask_inputs,
     bill_inputs,
     budget_inputs,
     changes,
@@ -11,6 +12,7 @@ from ledger.wire import (
     credit_inputs,
     dunning_inputs,
     events,
+    factory_inputs,
     grid_inputs,
     idle_inputs,
     inputs,
@@ -37,13 +39,13 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
     changes.CustomerChange: {"valid_from": "2024-07-01", "payment_days": 14},
     inputs.NewAlias: {"alias": "crm-7", "customer_id": "shop", "valid_from": SINCE},
     party_inputs.NewParent: {"customer_id": "shop-eu", "parent_id": "shop", "valid_from": SINCE},
-    inputs.NewFacility: {**_SITE, "name": "Dublin 1", "zone": "Europe/Dublin"},
-    inputs.NewPue: {"facility_id": "dub-1", "pue": "1.2", "valid_from": SINCE},
-    inputs.NewEnergyMeter: {
+    factory_inputs.NewFacility: {**_SITE, "name": "Dublin 1", "zone": "Europe/Dublin"},
+    factory_inputs.NewPue: {"facility_id": "dub-1", "pue": "1.2", "valid_from": SINCE},
+    factory_inputs.NewEnergyMeter: {
         **{"meter": "rack-1-host", "facility_id": "dub-1", "measures": "host"},
         **{"gpu_uuids": ["GPU-2b1f"], "gain": "1.02", "valid_from": SINCE},
     },
-    inputs.NewAsset: {
+    factory_inputs.NewAsset: {
         **_SITE,
         **{"asset_id": "rack-1", "name": "Rack 1", "terms": "lease", "gpu_count": 8},
         **{"currency": "EUR", "gpu_hour_rate": "2.10", "gpu_type": "H200", "valid_from": SINCE},
@@ -67,7 +69,7 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         **{"facility_id": "dub-1", "kind": "carbon_location", "source": "Electricity Maps"},
         "factors": [{"start": SINCE, "resolution_minutes": 60, "per_kwh": "318.54"}],
     },
-    inputs.NewDeployment: {
+    factory_inputs.NewDeployment: {
         **{"deployment_id": "chat", "asset_id": "rack-1", "model": "llama-70b", "gpu_count": 4},
         "valid_from": SINCE,
     },
@@ -141,7 +143,7 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "url": "https://hooks.example.com/tokenledger",
     },
     webhook_inputs.WebhookSwitch: {"active": True, "reason": "the ERP is back"},
-    inputs.EndAsk: {
+    ask_inputs.EndAsk: {
         **{"kind": "prices", "id": "list", "of": {"meter": "output"}},
         "valid_from": "2024-07-01T00:00:00Z",
     },
@@ -167,6 +169,6 @@ EXAMPLES: Mapping[type, Mapping[str, Any]] = {
         "outcome": "rejected",
         "reason": "the usage statement was sent, and nothing in it is ours",
     },
-    inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
-    inputs.InvoiceRunAsk: {"entity_id": "factory", "at": "2024-06-15"},
+    ask_inputs.InvoiceAsk: {"subscription_id": "shop-1", "at": "2024-06-15T00:00:00Z"},
+    ask_inputs.InvoiceRunAsk: {"entity_id": "factory", "at": "2024-06-15"},
 }

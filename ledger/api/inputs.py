@@ -28,6 +28,7 @@ from ledger.flows.reference.keys import create_api_key, revoke_api_key
 from ledger.flows.reference.resource import Change, Enter, Resource
 from ledger.flows.reference.resources import RESOURCES, ListQuery, list_page, show_one
 from ledger.store.queries import Connection
+from ledger.wire import ask_inputs
 from ledger.wire import inputs as models
 from ledger.wire.inputs import InputModel, read_input
 
@@ -243,7 +244,7 @@ def _name(resource: Resource) -> str:
 @post("/v1/ends", roles=HOUSE, bound=BY_NAMES, previews=True)
 async def end(request: ApiRequest, preview: FromQuery[bool] = False) -> Response[bytes]:
     """End what is recorded under an id, from a moment on or for a time."""
-    asked = await read_body(request, models.EndAsk)
+    asked = await read_body(request, ask_inputs.EndAsk)
 
     async def work(connection: Connection, author: Author) -> dict[str, str]:
         return {"id": await end_entered(connection, asked, author)}

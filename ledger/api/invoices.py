@@ -32,7 +32,7 @@ from ledger.store.billing import invoice as store
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.parties import find_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import InvoiceAsk, InvoiceRunAsk
+from ledger.wire.ask_inputs import InvoiceAsk, InvoiceRunAsk
 from ledger.wire.receivable_inputs import CreditAsk
 
 Asked: TypeAlias = Request[Any, Any, Any]

@@ -26,7 +26,7 @@ from ledger.store import operations
 from ledger.store.connect import draw_cut_off
 from ledger.store.metering.conflicts import list_conflicts
 from ledger.store.queries import Connection
-from ledger.wire.inputs import ConflictResolution, Dismissal, SuspenseDismissal
+from ledger.wire.ask_inputs import ConflictResolution, Dismissal, SuspenseDismissal
 
 
 @get("/v1/suspense", roles=HOUSE, asks=True)

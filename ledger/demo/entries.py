@@ -5,14 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.demo import own_fleet, published_day
-from ledger.wire.inputs import (
-    InputModel,
-    NewAsset,
-    NewDeployment,
-    NewFacility,
-    NewPue,
-    NewSubscription,
-)
+from ledger.wire.factory_inputs import NewAsset, NewDeployment, NewFacility, NewPue
+from ledger.wire.inputs import InputModel, NewSubscription
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices

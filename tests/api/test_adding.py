@@ -89,7 +89,8 @@ from ledger.flows.reference.enter import enter_facility
 from ledger.flows.reference.resource import Resource
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.input_fields import Identifier
-from ledger.wire.inputs import InputModel, NewFacility
+from ledger.wire.inputs import InputModel
+from ledger.wire.factory_inputs import NewFacility
 
 
 class NewHall(InputModel):

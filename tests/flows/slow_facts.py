@@ -6,7 +6,8 @@ from ledger.domain.author import Author
 from ledger.flows.reference.enter import enter_asset, enter_facility, enter_rate_card, enter_tariff
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewAsset, NewFacility, read_input
+from ledger.wire.factory_inputs import NewAsset, NewFacility
+from ledger.wire.inputs import read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
 from ledger.wire.tariff_inputs import NewTariff

@@ -10,7 +10,8 @@ from ledger.domain.errors import ConflictError
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.reference.enter import enter_asset
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewAsset, read_input
+from ledger.wire.factory_inputs import NewAsset
+from ledger.wire.inputs import read_input
 from tests.flows.slow_facts import AUTHOR
 from tests.support.books import Books
 

@@ -18,7 +18,8 @@ from ledger.flows.reference.enter import (
 )
 from ledger.flows.reference.enter_payment import enter_payment
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewAsset, NewFxRates, read_input
+from ledger.wire.factory_inputs import NewAsset
+from ledger.wire.inputs import NewFxRates, read_input
 from ledger.wire.price_inputs import NewPrice
 from ledger.wire.receivable_inputs import NewPayment
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices

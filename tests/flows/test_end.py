@@ -15,8 +15,10 @@ from ledger.flows.reference.enter import enter_asset, enter_deployment, enter_pr
 from ledger.flows.reference.enter_site_cost import enter_site_cost
 from ledger.flows.reference.resources import ENDING, RESOURCES, ListQuery, list_page
 from ledger.store.queries import Connection
+from ledger.wire.ask_inputs import EndAsk, EndingKind
 from ledger.wire.errors import InputError
-from ledger.wire.inputs import EndAsk, EndingKind, NewAsset, NewDeployment, read_input
+from ledger.wire.factory_inputs import NewAsset, NewDeployment
+from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
 from ledger.wire.site_inputs import NewSiteCost
 from tests.flows.billing import AUTHOR, DECEMBER, WINDOW, balance_of, settled, subscribed

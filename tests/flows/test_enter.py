@@ -19,15 +19,8 @@ from ledger.flows.reference.enter import (
 )
 from ledger.flows.reference.parties import enter_customer, enter_entity
 from ledger.store.queries import Connection
-from ledger.wire.inputs import (
-    NewAlias,
-    NewAsset,
-    NewDeployment,
-    NewFxRates,
-    NewPue,
-    NewSubscription,
-    read_input,
-)
+from ledger.wire.factory_inputs import NewAsset, NewDeployment, NewPue
+from ledger.wire.inputs import NewAlias, NewFxRates, NewSubscription, read_input
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewPrice, NewRateCard
 from ledger.wire.tariff_inputs import NewTariff

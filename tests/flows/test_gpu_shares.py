@@ -18,7 +18,8 @@ from ledger.reports.metering.coverage import coverage_report
 from ledger.reports.report import Asked, ReportScope
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewAsset, NewDeployment, read_input
+from ledger.wire.factory_inputs import NewAsset, NewDeployment
+from ledger.wire.inputs import read_input
 from tests.flows.slow_facts import ASSET, AUTHOR, day, enter_site
 from tests.flows.test_allocate_conservation import RESIDUALS, random_readings
 from tests.support.books import Books, Buyer, Tokens

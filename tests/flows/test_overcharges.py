@@ -14,8 +14,9 @@ from ledger.flows.reference.parties import change_entity
 from ledger.store.billing.invoice import list_invoices
 from ledger.store.queries import Connection
 from ledger.store.standing import list_parked
+from ledger.wire.ask_inputs import EndAsk
 from ledger.wire.changes import EntityChange
-from ledger.wire.inputs import EndAsk, read_input
+from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import (
     AUTHOR,

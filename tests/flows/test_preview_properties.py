@@ -27,7 +27,8 @@ from ledger.flows.reference.resources import BY_WORD
 from ledger.flows.settle import settle
 from ledger.store.connect import connect
 from ledger.store.queries import Connection
-from ledger.wire.inputs import EndAsk, read_input
+from ledger.wire.ask_inputs import EndAsk
+from ledger.wire.inputs import read_input
 from tests.flows.billing import AUTHOR, subscribed
 from tests.flows.test_preview import digests
 from tests.support.books import Books, Buyer, Tokens

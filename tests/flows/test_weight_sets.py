@@ -13,7 +13,8 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.cost.cost import find_deployments
 from ledger.store.queries import Connection
 from ledger.wire.errors import InputError
-from ledger.wire.inputs import NewDeployment, read_input, read_texts
+from ledger.wire.factory_inputs import NewDeployment
+from ledger.wire.inputs import read_input, read_texts
 from ledger.wire.weight_inputs import NewWeightSet
 from tests.flows.slow_facts import AUTHOR, START, day, enter_site
 from tests.support.books import Books

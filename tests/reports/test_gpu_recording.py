@@ -25,7 +25,8 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.cost.producers import list_implausible
 from ledger.store.queries import Connection
 from ledger.store.within import OfEntity
-from ledger.wire.inputs import NewDeployment, read_input
+from ledger.wire.factory_inputs import NewDeployment
+from ledger.wire.inputs import read_input
 from tests.reports.test_calibration import shown
 from tests.support.books import Books
 from tests.support.usage import AUTHOR, Gate, keyed

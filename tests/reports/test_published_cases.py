@@ -21,7 +21,8 @@ from ledger.reports.cost.margin import margin_report
 from ledger.reports.cost.margin_text import to_json as margin_json
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
-from ledger.wire.inputs import NewDeployment, read_input
+from ledger.wire.factory_inputs import NewDeployment
+from ledger.wire.inputs import read_input
 from ledger.wire.units import MJ_PER_J
 from tests.support.books import Books, Buyer, Tokens
 

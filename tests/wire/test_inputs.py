@@ -11,16 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.wire.errors import InputError
+from ledger.wire.factory_inputs import NewAsset, NewDeployment, NewPue
 from ledger.wire.idle_inputs import NewIdlePolicy
-from ledger.wire.inputs import (
-    InputModel,
-    NewAsset,
-    NewDeployment,
-    NewFxRates,
-    NewPue,
-    read_input,
-    read_texts,
-)
+from ledger.wire.inputs import InputModel, NewFxRates, read_input, read_texts
 from ledger.wire.party_inputs import NewEntity
 from ledger.wire.price_inputs import NewPrice
 from ledger.wire.tariff_inputs import NewTariffPrices, TariffPeriod

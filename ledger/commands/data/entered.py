@@ -22,7 +22,8 @@ from ledger.flows.reference.resources import (
     show_one,
 )
 from ledger.store.queries import Connection
-from ledger.wire.inputs import EndAsk, read_input, typed_texts
+from ledger.wire.ask_inputs import EndAsk
+from ledger.wire.inputs import read_input, typed_texts
 
 PAGE = 1_000
 CHANGING = [each.noun for each in RESOURCES if each.change is not None]

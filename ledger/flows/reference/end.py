@@ -12,7 +12,8 @@ from ledger.store.connect import draw_batch_seq
 from ledger.store.dated import DatedRow
 from ledger.store.queries import Connection
 from ledger.store.resources import ListedRow
-from ledger.wire.inputs import EndAsk, read_field
+from ledger.wire.ask_inputs import EndAsk
+from ledger.wire.inputs import read_field
 
 
 async def end_entered(connection: Connection, asked: EndAsk, author: Author) -> str:

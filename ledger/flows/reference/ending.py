@@ -7,7 +7,7 @@ from ledger.flows.reference.supersede import Written
 from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
 from ledger.store.queries import Connection
-from ledger.wire.inputs import EndAsk
+from ledger.wire.ask_inputs import EndAsk
 
 
 async def check_asset(connection: Connection, row: DatedRow, asked: EndAsk, _: Written) -> None:

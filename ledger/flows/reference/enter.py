@@ -36,17 +36,8 @@ from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedTable
 from ledger.store.pricing import prices
 from ledger.store.queries import Connection
-from ledger.wire.inputs import (
-    DatedInput,
-    NewAlias,
-    NewAsset,
-    NewDeployment,
-    NewEnergyMeter,
-    NewFacility,
-    NewFxRates,
-    NewPue,
-    NewSubscription,
-)
+from ledger.wire.factory_inputs import NewAsset, NewDeployment, NewEnergyMeter, NewFacility, NewPue
+from ledger.wire.inputs import DatedInput, NewAlias, NewFxRates, NewSubscription
 from ledger.wire.price_inputs import MATCH, PRICE_FIELDS, NewPrice, NewRateCard, PriceTerms
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices, TariffPeriod
 

@@ -12,7 +12,8 @@ from ledger.flows.reference.supersede import describe_period, short_time
 from ledger.store.cost import cost_inputs
 from ledger.store.dated import DatedRow
 from ledger.store.queries import Connection
-from ledger.wire.inputs import DatedInput, NewDeployment
+from ledger.wire.factory_inputs import NewDeployment
+from ledger.wire.inputs import DatedInput
 
 
 @dataclass(frozen=True, slots=True)
