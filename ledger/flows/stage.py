@@ -63,7 +63,8 @@ class Stage:
     `name` names its lock, its cut-offs and its command as well, and `about` says what it is for.
     A part is `step` long. `find` says which are due, given windows to try again, and what stores
     them; `split` cuts them into chunks of at most `chunk_parts`. A stage that `follows_clock` has
-    work also where nothing new is stored.
+    work also where nothing new is stored, and may `note` what the clock says before its cut-off is
+    drawn.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Stage:
     find: Callable[[StageContext, Sequence[Part]], Awaitable[Due]]
     split: Callable[[Sequence[Part], int], Iterable[Sequence[Part]]] = by_count
     follows_clock: bool = False
+    note: Callable[[Connection, datetime], Awaitable[None]] | None = None
 
     async def __call__(
         self,
@@ -97,7 +99,7 @@ async def run_stage(
 ) -> StageReport:
     """Run a stage over the entities; a second run waits, so that cut-offs only move forward."""
     async with cost.running(connection, stage.name):
-        cut_off = await draw_cut_off(connection, stage.name)
+        cut_off = await _draw_cut_off(connection, stage, now)
         runs = [
             await run_parts(
                 connection,
@@ -133,7 +135,7 @@ async def try_stage(
 ) -> StageTrial:
     """Run a stage inside a transaction that is rolled back: on from a trial before, or from its
     last run, with all that is parked of it tried again."""
-    cut_off = await draw_cut_off(connection, stage.name)
+    cut_off = await _draw_cut_off(connection, stage, now)
     lasts: dict[str, LastRun] = {}
     failed: dict[str, Sequence[Failed]] = {}
     for entity in await stage.list_entities(connection, entity_id=entity_id):
@@ -146,6 +148,12 @@ async def try_stage(
         if all(what.since is not None for what in failed[name]):
             lasts[name] = LastRun(cut_off.batch_seq, now)
     return StageTrial(lasts, failed)
+
+
+async def _draw_cut_off(connection: Connection, stage: Stage, now: datetime) -> CutOff:
+    if stage.note is not None:
+        await stage.note(connection, now)
+    return await draw_cut_off(connection, stage.name)
 
 
 def _work(

@@ -24,7 +24,8 @@ CREATE TABLE source_form (
 );
 COMMENT ON TABLE source_form IS 'The form in which senders with a bound key (ingest_batch.owner) came first to a source; source.form is that of all others.';
 
--- One row for every batch that arrived, whatever became of it: the fates add up to what was received.
+-- One row for every batch that arrived, whatever became of it: the fates add up to what was received. One of nothing says
+-- that nothing came until then (`add_silence`).
 CREATE TABLE receipt (
   batch_seq    bigint NOT NULL,
   ordinal_from int NOT NULL,

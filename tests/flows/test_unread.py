@@ -78,8 +78,8 @@ async def send(
 ) -> None:
     gate = Gate(worker, IngestLimits())
     every = [event("chat", n, one, "chat") for n, one in enumerate(run.served)]
-    left_out = every[without]
-    sent = [one for one in every[at] if one not in left_out]
+    numbers = range(len(every))
+    sent = [every[n] for n in numbers[at] if n not in numbers[without]]
     for since in range(0, len(sent), 500):
         found = await gate.send(keyed(*sent[since : since + 500]), now=now)
         assert {item.outcome for one in found for item in one.items()} == {"created"}
@@ -245,10 +245,10 @@ async def test_what_may_still_come_is_not_estimated_yet(worker: Connection) -> N
     settled = WINDOWS[1] + timedelta(minutes=30)
     await send(worker, run, at=slice(half), now=settled - timedelta(seconds=1))
     await read(books, run, range(QUARTER + 1))
-    await allocate(worker, now=LATER)
+    await allocate(worker, now=settled)
     assert len(await metered(worker)) == 1
     await send(worker, run, at=slice(half, half + 1), now=settled)
-    await allocate(worker, now=LATER)
+    await allocate(worker, now=settled)
     assert [covered_s for _, _, covered_s, _ in await metered(worker)] == [QUARTER, 0]
 
 

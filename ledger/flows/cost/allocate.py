@@ -20,6 +20,7 @@ from ledger.flows.cost.cost_windows import (
     own_gpus,
 )
 from ledger.flows.cost.find_due import find_due
+from ledger.flows.cost.note_silence import note_silence
 from ledger.flows.cost.recall import recall_lines
 from ledger.flows.cost.sum_days import sum_changed_days
 from ledger.flows.parts import Due
@@ -134,4 +135,5 @@ allocate = Stage(
     find=_find,
     split=chunks,
     follows_clock=True,
+    note=note_silence,
 )

@@ -111,11 +111,17 @@ async def add_stage_run(
 
 
 async def find_received_at(connection: Connection, *, batch_seq: int) -> datetime | None:
-    """When the last batch of events known at a cut-off was received; None before any."""
+    """When the last batch of events known at a cut-off was received, or until when nothing was;
+    None before any."""
     received_at: datetime | None = await COST["find_received_at"].value(
         connection, batch_seq=batch_seq
     )
     return received_at
+
+
+async def add_silence(connection: Connection, *, until: datetime) -> None:
+    """Keep, as a batch of the stored order, that nothing was received until then."""
+    await COST["add_silence"].run(connection, until=until)
 
 
 async def find_unread_windows(

@@ -27,9 +27,14 @@ SELECT c.batch_seq, s.followed_to FROM stage_run s JOIN cut_off c USING (cut_off
  ORDER BY s.run_id DESC LIMIT 1;
 
 -- name: find_received_at
--- When the last batch of events known at a cut-off was received. Index: receipt's primary key.
+-- When the last batch of events known at a cut-off was received, or until when nothing was. Index: receipt's primary key.
 SELECT r.received_at FROM receipt r WHERE r.batch_seq <= :batch_seq
  ORDER BY r.batch_seq DESC, r.ordinal_from DESC LIMIT 1;
+
+-- name: add_silence
+-- A receipt of nothing: until then nothing was received since the one before.
+INSERT INTO receipt (batch_seq, ordinal_from, lane, transport, received_at, received)
+VALUES (draw_batch_seq(), 0, 0, 'internal', :until, 0);
 
 -- name: find_unread_windows
 -- Windows in which a GPU of some deployments, known at the cut-off, was not read all along as they are allocated.
