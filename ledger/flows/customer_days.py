@@ -1,19 +1,32 @@
 """Days of customers as parts of a stage: named by their first moment in the entity's zone."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from functools import cache
 
 from ledger.domain.parked import Part
 from ledger.domain.period import day_of, local_day, midnight
-from ledger.store.pricing.rating import CustomerDay, CustomerPeriod
+from ledger.store.pricing.rating import CustomerDay, CustomerDays, CustomerPeriod
 
 
-def customer_days(
-    touched: Iterable[CustomerDay], again: Iterable[Part], zone_name: str
-) -> list[Part]:
-    """Days that were touched and those that hold windows to try again, in order."""
-    days = {*touched, *((customer, day_of(moment, zone_name)) for customer, moment in again)}
-    starts = {day: midnight(day, zone_name) for day in {day for _, day in days}}
-    return sorted((customer, starts[day]) for customer, day in days)
+def with_days(days: CustomerDays, more: Iterable[CustomerDay]) -> CustomerDays:
+    """Days of customers and more of them."""
+    gathered: dict[str, set[date]] = defaultdict(set)
+    for customer_id, day in more:
+        gathered[customer_id].add(day)
+    return days | {name: days.get(name, frozenset()).union(some) for name, some in gathered.items()}
+
+
+def customer_days(days: CustomerDays, customers: Iterable[str], zone_name: str) -> list[Part]:
+    """The days of customers, one customer after the other and each one's days in order."""
+    starts = {day: midnight(day, zone_name) for day in frozenset[date]().union(*days.values())}
+
+    @cache
+    def in_order(some: frozenset[date]) -> list[datetime]:
+        return [starts[day] for day in sorted(some)]
+
+    return [(name, start) for name in customers for start in in_order(days[name])]
 
 
 def customer_periods(days: Sequence[Part], zone_name: str) -> list[CustomerPeriod]:

@@ -4,7 +4,7 @@ A day changes what the days behind it in its period add, so they are due with it
 time is due as days begin.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from datetime import date, datetime, timedelta
 
 from ledger.domain.period import MICROSECOND, Period, day_of, day_starts, intersect, local_day
@@ -69,15 +69,14 @@ async def _recosted(context: StageContext, subscribed: Subscribed) -> set[Custom
 
 
 def with_days_behind(
-    touched: Iterable[CustomerDay], subscribed: Subscribed, *, zone_name: str, now: datetime
+    touched: Set[CustomerDay], subscribed: Subscribed, *, zone_name: str, now: datetime
 ) -> set[CustomerDay]:
     """The days, and those behind them in billing periods whose prices look at all of them: of
     everybody whose usage the same subscription prices."""
     days, members = set(touched), members_of(subscribed)
-    # Of most customers no price looks at a period.
-    for customer_id, day in [each for each in days if each[0] in subscribed]:
+    for customer_id, day in touched:
         whole = local_day(day, zone_name)
-        for subscription in subscribed[customer_id]:
+        for subscription in subscribed.get(customer_id, ()):
             for period in periods_of(subscription, whole):
                 behind = Period(whole.start, max(min(period.end, now + AHEAD), whole.end))
                 several = members[subscription.subscription_id]

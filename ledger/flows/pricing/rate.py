@@ -10,7 +10,7 @@ from functools import partial
 from ledger.domain.parked import Part
 from ledger.domain.period import DAY, day_of
 from ledger.domain.pricing.price_list import ListedPrice
-from ledger.flows.customer_days import customer_days, customer_periods
+from ledger.flows.customer_days import customer_days, customer_periods, with_days
 from ledger.flows.parts import Due
 from ledger.flows.pricing.known_prices import KnownPrices, with_prices
 from ledger.flows.pricing.period_days import find_timed_days, with_days_behind
@@ -24,7 +24,7 @@ from ledger.store.pricing import rating
 
 async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     zone_name = context.entity.zone
-    touched = await rating.find_touched_days(
+    days = await rating.find_touched_days(
         context.connection,
         entity=context.entity,
         since_seq=context.last.batch_seq,
@@ -32,21 +32,23 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     )
     subscribed = await find_subscribed(context)
     timed_days = await find_timed_days(context, subscribed)
-    touched |= timed_days | {(customer_id, day_of(at, zone_name)) for customer_id, at in again}
-    due = with_days_behind(touched, subscribed, zone_name=zone_name, now=context.now)
+    # Of most customers no price looks at a period.
+    known = {(customer_id, day) for customer_id in subscribed for day in days.get(customer_id, ())}
+    known |= timed_days | {(customer_id, day_of(at, zone_name)) for customer_id, at in again}
+    behind = with_days_behind(known, subscribed, zone_name=zone_name, now=context.now)
+    days = with_days(days, behind)
     payers = {each.payer_id for some in subscribed.values() for each in some}
     timed = {customer_id for customer_id, _ in (*timed_days, *again)} | subscribed.keys()
     # What is asked of a minimum follows from what is used below it, which is rated first.
-    parts = sorted(
-        customer_days(due, (), zone_name), key=lambda part: (part[0] in timed, part[0] in payers)
-    )
+    customers = sorted(sorted(days), key=lambda name: 2 * (name in timed) + (name in payers))
+    parts = customer_days(days, customers, zone_name)
     book = await read_book(context, subscribed, timed) if parts else PriceBook({}, (), {}, timed)
-    known = KnownPrices(book)
+    prices = KnownPrices(book)
     return Due(
         parts,
-        partial(_rate_days, context, known),
-        apart=sum(customer_id not in timed for customer_id, _ in parts),
-        store_beside=lambda other: partial(_rate_days, replace(context, connection=other), known),
+        partial(_rate_days, context, prices),
+        apart=sum(len(days[name]) for name in days.keys() - timed),
+        store_beside=lambda other: partial(_rate_days, replace(context, connection=other), prices),
     )
 
 

@@ -20,6 +20,8 @@ from ledger.store.queries import Connection, Query, load_queries
 
 RATING = load_queries("pricing/rating")
 CustomerDay: TypeAlias = tuple[str, date]
+# By customer; of very many, most have the same days, and share them.
+CustomerDays: TypeAlias = dict[str, frozenset[date]]
 _KEY = tuple(field.name for field in fields(UsageKey))
 _EARNED = tuple(field.name for field in fields(Earned))
 # A customer and the moments at which a day of it begins and ends.
@@ -75,7 +77,7 @@ async def list_entities(connection: Connection, *, entity_id: str | None) -> lis
 
 async def find_touched_days(
     connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
-) -> set[CustomerDay]:
+) -> CustomerDays:
     """Customers' days, in the entity's zone, touched by usage, prices or subscriptions since a
     cut-off."""
     given = {
@@ -84,9 +86,13 @@ async def find_touched_days(
         "since_seq": since_seq,
         "batch_seq": batch_seq,
     }
-    rows = await RATING["find_touched_days"].rows(connection, **given)
-    rows += await RATING["find_repriced_days"].rows(connection, **given)
-    return {(row["customer_id"], row["day"]) for row in rows}
+    touched: CustomerDays = {}
+    shared: dict[frozenset[date], frozenset[date]] = {}
+    for name in ("find_touched_days", "find_repriced_days"):
+        for row in await RATING[name].rows(connection, **given):
+            days = touched.get(row["customer_id"], frozenset()).union(row["days"])
+            touched[row["customer_id"]] = shared.setdefault(days, days)
+    return touched
 
 
 async def count_changed_charges(

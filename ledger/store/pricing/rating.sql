@@ -5,21 +5,25 @@ SELECT entity_id, currency, zone FROM entity
  ORDER BY entity_id;
 
 -- name: find_touched_days
--- Days of customers, in a zone, that batches stored after a cut-off touched, in counts or in what these lack; leads by
--- BRIN on batch_seq.
+-- Days of each customer, in a zone, that batches stored after a cut-off touched, in counts or in what these lack; leads by
+-- BRIN on batch_seq. Windows are few beside keys, so the days are made of these.
 WITH touched AS (
-  SELECT d.customer_id, d.window_start FROM usage_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
-   UNION
-  SELECT d.customer_id, d.window_start FROM usage_mark d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
-   UNION
-  SELECT d.customer_id, d.window_start FROM extra_delta d WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq
+  SELECT d.customer_id, d.window_start FROM usage_delta d
+   WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq GROUP BY 1, 2
+   UNION ALL
+  SELECT d.customer_id, d.window_start FROM usage_mark d
+   WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq GROUP BY 1, 2
+   UNION ALL
+  SELECT d.customer_id, d.window_start FROM extra_delta d
+   WHERE d.batch_seq > :since_seq AND d.batch_seq <= :batch_seq GROUP BY 1, 2
 )
-SELECT DISTINCT t.customer_id, (t.window_start AT TIME ZONE :zone)::date AS day
+SELECT t.customer_id, array_agg(DISTINCT (t.window_start AT TIME ZONE :zone)::date) AS days
   FROM touched t JOIN customer c USING (customer_id)
- WHERE c.entity_id = :entity_id;
+ WHERE c.entity_id = :entity_id
+ GROUP BY 1;
 
 -- name: find_repriced_days
--- Days with usage up to a cut-off of customers whose card or subscription, or whoever pays for them, was recorded or closed
+-- Days with usage up to a cut-off of each customer whose card or subscription, or whoever pays for them, was recorded or closed
 -- after it, each customer's times as few stretches as they are; usage_delta (customer_id, window_start). OFFSET 0 holds the
 -- planner to it, and to one process: mostly there are none. Before any run there is nothing to rate anew.
 WITH changed AS MATERIALIZED (
@@ -40,12 +44,13 @@ WITH changed AS MATERIALIZED (
    WHERE (lower(a.recorded) > :since_seq AND lower(a.recorded) <= :batch_seq)
       OR (upper(a.recorded) > :since_seq AND upper(a.recorded) <= :batch_seq)
 )
-SELECT DISTINCT d.customer_id, (d.window_start AT TIME ZONE :zone)::date AS day
+SELECT d.customer_id, array_agg(DISTINCT (d.window_start AT TIME ZONE :zone)::date) AS days
   FROM (SELECT t.customer_id, unnest(range_agg(t.valid)) AS valid FROM touched t WHERE :since_seq > 0 GROUP BY 1) x
   JOIN customer c ON c.customer_id = x.customer_id AND c.entity_id = :entity_id
  CROSS JOIN LATERAL (SELECT u.customer_id, u.window_start FROM usage_delta u
                       WHERE u.customer_id = x.customer_id AND u.window_start >= lower(x.valid)
-                        AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :since_seq OFFSET 0) d;
+                        AND u.window_start < coalesce(upper(x.valid), 'infinity') AND u.batch_seq <= :since_seq OFFSET 0) d
+ GROUP BY 1;
 
 -- name: has_named_prices
 -- Whether any price has ever named a project, agent or outcome up to a cut-off; the partial index of these.
