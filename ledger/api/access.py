@@ -1,19 +1,16 @@
 """Who is asking, and what their role may do: one table that every route has a line in."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 from uuid import uuid4
-
-from litestar import Request
 
 from ledger.api.key_finder import KeyFinder
 from ledger.api.parameters import check_parameters
 from ledger.api.problems import TooManyFailuresError, UnauthenticatedError
+from ledger.api.request import ApiRequest
 from ledger.api.state import state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ForbiddenError
 
-ApiRequest: TypeAlias = Request[Any, Any, Any]
 PUBLIC = frozenset({"public"})
 ADMIN = frozenset({"admin"})
 HOUSE = frozenset({"admin", "finance"})
@@ -40,7 +37,7 @@ class Caller:
     entity_id: str | None
 
 
-async def admit(request: Request[Any, Any, Any]) -> None:
+async def admit(request: ApiRequest) -> None:
     """Give the request an id, find its caller, and refuse what the route's roles do not allow."""
     sent = request.headers.get("x-request-id", "")
     usable = sent.isascii() and sent.isprintable() and 0 < len(sent) <= REQUEST_ID_MAX
@@ -66,7 +63,7 @@ async def admit(request: Request[Any, Any, Any]) -> None:
     check_parameters(request)
 
 
-def _hold_to_entity(request: Request[Any, Any, Any], entity_id: str) -> None:
+def _hold_to_entity(request: ApiRequest, entity_id: str) -> None:
     held = request.route_handler.opt.get("bound")
     if held is None:
         raise ForbiddenError(
@@ -79,14 +76,14 @@ def _hold_to_entity(request: Request[Any, Any, Any], entity_id: str) -> None:
         )
 
 
-def caller_of(request: Request[Any, Any, Any]) -> Caller:
+def caller_of(request: ApiRequest) -> Caller:
     """The caller of an admitted request."""
     caller = request.scope["caller"]  # type: ignore[typeddict-item]
     assert isinstance(caller, Caller)
     return caller
 
 
-def author_of(request: Request[Any, Any, Any]) -> Author:
+def author_of(request: ApiRequest) -> Author:
     """Who writes: the key, the `X-Reason` header or what the request does, and its id."""
     said = request.headers.get("x-reason", "").strip()
     reason = said or f"{request.method} {request.url.path}"
@@ -99,7 +96,7 @@ def unknown_key() -> UnauthenticatedError:
     return UnauthenticatedError("The API key is unknown or revoked.", "Ask an admin for a new one.")
 
 
-async def _find_caller(request: Request[Any, Any, Any], keys: KeyFinder) -> Caller:
+async def _find_caller(request: ApiRequest, keys: KeyFinder) -> Caller:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthenticatedError("There is no API key.", "Send Authorization: Bearer tlk_….")

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httptools
-from litestar import Request
 
 from ledger.api.body import whole_body
+from ledger.api.request import ApiRequest
 from ledger.api.streaming import Streamed, while_there
 from ledger.domain.errors import UnavailableError
 
@@ -36,7 +35,7 @@ OF_CONNECTION = {
 }
 
 
-def kind_of(request: Request[Any, Any, Any]) -> str | None:
+def kind_of(request: ApiRequest) -> str | None:
     """Of which kind of work a request is that another process does, or None."""
     said = request.route_handler.opt
     if said.get("previews") and "preview" in request.query_params:
@@ -82,7 +81,7 @@ class Apart:
     socket: Path
     gates: dict[str, Gate] = field(default_factory=lambda: {REPORTS: Gate(), FLOWS: Gate()})
 
-    async def ask(self, request: Request[Any, Any, Any], kind: str) -> Streamed:
+    async def ask(self, request: ApiRequest, kind: str) -> Streamed:
         """The answer of the other process, as it comes; UnavailableError."""
         head = _head(request, await whole_body(request))
         return await while_there(request.receive, self._ask(head, kind))
@@ -180,7 +179,7 @@ class _Answer:
         self._writer.close()
 
 
-def _head(request: Request[Any, Any, Any], body: bytes) -> bytes:
+def _head(request: ApiRequest, body: bytes) -> bytes:
     scope = request.scope
     query = scope["query_string"]
     # Some servers say the query with the path.

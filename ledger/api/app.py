@@ -1,8 +1,6 @@
 """The HTTP application: routes, who may use them, and how errors leave."""
 
-from typing import Any
-
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from ledger.api import (
@@ -33,6 +31,7 @@ from ledger.api.arriving import MIB, Entrance
 from ledger.api.headers import add_headers
 from ledger.api.parameters import path_of
 from ledger.api.problems import to_problem
+from ledger.api.request import ApiRequest
 from ledger.api.state import Beside, lifespan_of, state_of
 from ledger.api.streaming import Streamed
 from ledger.settings import Settings
@@ -63,7 +62,7 @@ HANDLERS = (
 ALONE = Beside()
 
 
-async def _enter(request: Request[Any, Any, Any]) -> Streamed | None:
+async def _enter(request: ApiRequest) -> Streamed | None:
     """Admit a request, and hand on what another process does."""
     await admit(request)
     kind, apart = kind_of(request), state_of(request).apart

@@ -6,9 +6,10 @@ from typing import Any
 from litestar import Response, post
 from litestar.params import FromPath, FromQuery
 
-from ledger.api.access import BY_NAMES, BY_QUERY, HOUSE, ApiRequest
+from ledger.api.access import BY_NAMES, BY_QUERY, HOUSE
 from ledger.api.apart import FLOWS
 from ledger.api.body import whole_body
+from ledger.api.request import ApiRequest
 from ledger.api.session import read_body, write
 from ledger.domain.author import Author
 from ledger.flows.billing.import_statement import (

@@ -5,10 +5,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from litestar import Request
-
 from ledger.api.arriving import Arriving
 from ledger.api.problems import BodyTooLargeError, MalformedBodyError, UnsupportedMediaError
+from ledger.api.request import ApiRequest
 
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 # So much is unpacked before others have their turn.
@@ -17,7 +16,7 @@ PIECE_BYTES = 256 * 1024
 MEMBERS_MAX = 1_024
 
 
-async def whole_body(request: Request[Any, Any, Any]) -> bytes:
+async def whole_body(request: ApiRequest) -> bytes:
     """The body, unpacked; BodyTooLargeError, MalformedBodyError or UnsupportedMediaError."""
     body = request.scope.get("whole_body")
     if not isinstance(body, bytes):
@@ -26,7 +25,7 @@ async def whole_body(request: Request[Any, Any, Any]) -> bytes:
     return body
 
 
-async def _read(request: Request[Any, Any, Any]) -> bytes:
+async def _read(request: ApiRequest) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return await request.body()
@@ -39,7 +38,7 @@ async def _read(request: Request[Any, Any, Any]) -> bytes:
     return await _unpack(request, arriving, arriving.most)
 
 
-async def _unpack(request: Request[Any, Any, Any], arriving: Arriving, limit: int) -> bytes:
+async def _unpack(request: ApiRequest, arriving: Arriving, limit: int) -> bytes:
     plain, packed = bytearray(), Members()
     async for part in request.stream():
         for piece in packed.feed(part):

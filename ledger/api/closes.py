@@ -6,8 +6,9 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from ledger import clock
-from ledger.api.access import BY_NAMES, HOUSE, ApiRequest
+from ledger.api.access import BY_NAMES, HOUSE
 from ledger.api.answer import answer
+from ledger.api.request import ApiRequest
 from ledger.api.session import read_body, working, write
 from ledger.domain.author import Author
 from ledger.flows.books.close_month import ChangedMonth, close_month, read_months, reopen_month

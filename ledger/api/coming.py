@@ -1,8 +1,6 @@
 """The invoices to come."""
 
-from typing import Any
-
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.params import FromQuery
 
 from ledger import clock
@@ -10,6 +8,7 @@ from ledger.api.access import BY_ROWS, READERS
 from ledger.api.answer import answer
 from ledger.api.apart import FLOWS
 from ledger.api.grouped import whose
+from ledger.api.request import ApiRequest
 from ledger.api.session import reading, working
 from ledger.api.shapes import show_draft
 from ledger.domain.errors import InvalidInputError
@@ -21,7 +20,7 @@ from ledger.wire.rfc3339 import parse_rfc3339
 
 @get("/v1/invoices/coming", roles=READERS, bound=BY_ROWS, apart=FLOWS)
 async def coming(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     customer: FromQuery[str | None] = None,
     at: FromQuery[str | None] = None,
 ) -> Response[bytes]:

@@ -6,9 +6,10 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS, ApiRequest
+from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE, READERS
 from ledger.api.apart import FLOWS
 from ledger.api.headers import disposition
+from ledger.api.request import ApiRequest
 from ledger.api.session import Seal, reading, write_long
 from ledger.domain.author import Author
 from ledger.domain.billing.issued import PDF

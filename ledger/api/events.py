@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from litestar import Request, Response, post
+from litestar import Response, post
 
 from ledger.api.access import BY_NAMES, SENDERS, caller_of
 from ledger.api.answer import JSON, encode
@@ -14,6 +14,7 @@ from ledger.api.problems import (
     MalformedBodyError,
     UnsupportedMediaError,
 )
+from ledger.api.request import ApiRequest
 from ledger.api.state import WAIT_S, state_of
 from ledger.domain.metering.directory import Directory
 from ledger.domain.metering.fact import Fate
@@ -37,7 +38,7 @@ REFUSED = (Fate.QUARANTINED, Fate.CONFLICT)
 
 
 @post("/v1/events", roles=SENDERS, bound=BY_NAMES, status_code=200)
-async def post_events(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def post_events(request: ApiRequest) -> Response[bytes]:
     """Store events; safe to repeat. One event, an array, NDJSON or columns; gzip where it is named.
 
     With the six tl-* headers the body is a numbered batch of a sequenced source. Where every item
@@ -79,7 +80,7 @@ def _encoding(content_type: str) -> str:
     return COLUMNAR if media_type == ENCODINGS[COLUMNAR] else NDJSON
 
 
-async def _permission(request: Request[Any, Any, Any]) -> Permission | None:
+async def _permission(request: ApiRequest) -> Permission | None:
     caller, state = caller_of(request), state_of(request)
     sources = None if caller.role == "admin" else frozenset(caller.sources)
     binding = Binding(sources, frozenset(caller.customers), caller.entity_id or "")

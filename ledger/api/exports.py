@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.params import FromPath, FromQuery
 
 from ledger.api.access import BY_QUERY, BY_ROWS, HOUSE
 from ledger.api.answer import answer
 from ledger.api.apart import REPORTS
 from ledger.api.reports import period_of
+from ledger.api.request import ApiRequest
 from ledger.api.session import sending, working
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import NotFoundError
@@ -31,7 +31,7 @@ async def list_formats() -> Response[bytes]:
 
 @get("/v1/exports/{format_name:str}", roles=HOUSE, bound=BY_QUERY, apart=REPORTS)
 async def export(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     format_name: FromPath[str],
     entity: FromQuery[str],
     since: FromQuery[str],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery
 
@@ -15,6 +15,7 @@ from ledger.api.access import BY_ROWS, READERS, caller_of
 from ledger.api.answer import LIMIT_MAX, answer, check_limit, from_numbered_cursor, to_cursor
 from ledger.api.apart import REPORTS as AT_REPORTS
 from ledger.api.reports import period_of
+from ledger.api.request import ApiRequest
 from ledger.api.session import reading, sending, working
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import InvalidInputError, NotFoundError
@@ -48,7 +49,7 @@ def _handler(report: GroupedReport) -> HTTPRouteHandler:
     """What answers for a grouped report."""
 
     async def handler(
-        request: Request[Any, Any, Any],
+        request: ApiRequest,
         since: FromQuery[str],
         until: FromQuery[str],
         by: FromQuery[str] = report.by,
@@ -73,7 +74,7 @@ def _handler(report: GroupedReport) -> HTTPRouteHandler:
     return route(handler)
 
 
-async def whose(request: Request[Any, Any, Any], asked: str | None) -> str | None:
+async def whose(request: ApiRequest, asked: str | None) -> str | None:
     """Whose: a customer key's own, or of who is below it; NotFoundError where that is another's."""
     caller = caller_of(request)
     if caller.role != "customer":
@@ -88,7 +89,7 @@ async def whose(request: Request[Any, Any, Any], asked: str | None) -> str | Non
 
 
 async def _answer(
-    request: Request[Any, Any, Any], report: GroupedReport, asked: GroupedQuery
+    request: ApiRequest, report: GroupedReport, asked: GroupedQuery
 ) -> Response[bytes] | Streamed:
     who, limit = await whose(request, asked.customer), check_limit(asked.limit)
     since, until = period_of(asked.since, asked.until)
@@ -109,7 +110,7 @@ async def _answer(
     return answer(grouping.asked() | {"items": items} | total | {"next": more})
 
 
-async def _csv(request: Request[Any, Any, Any], grouping: Grouping) -> AsyncIterator[bytes]:
+async def _csv(request: ApiRequest, grouping: Grouping) -> AsyncIterator[bytes]:
     async with (
         sending(request, reading(request)) as connection,
         aclosing(grouping.csv(connection, raw=False)) as parts,
@@ -118,9 +119,7 @@ async def _csv(request: Request[Any, Any, Any], grouping: Grouping) -> AsyncIter
             yield part
 
 
-async def _page_after(
-    request: Request[Any, Any, Any], cursor: str | None
-) -> tuple[CutOff, list[str] | None]:
+async def _page_after(request: ApiRequest, cursor: str | None) -> tuple[CutOff, list[str] | None]:
     """The cut-off that a cursor names and the place behind it, or a new one and none."""
     async with working(request) as connection:
         if cursor is None:

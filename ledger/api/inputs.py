@@ -9,9 +9,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS, ApiRequest
+from ledger.api.access import ADMIN, BY_NAMES, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_row_cursor, page_after
 from ledger.api.parameters import moment_of
+from ledger.api.request import ApiRequest
 from ledger.api.session import (
     asking,
     preview_write,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
@@ -12,6 +12,7 @@ from ledger.api.access import BY_NAMES, BY_QUERY, BY_ROWS, HOUSE, READERS
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
 from ledger.api.headers import disposition
+from ledger.api.request import ApiRequest
 from ledger.api.session import Seal, read_body, reading, working, write_long
 from ledger.api.shapes import list_adjustments, run_json, show_draft, show_trace
 from ledger.documents.invoice_json import adjustment_json, invoice_json
@@ -35,7 +36,7 @@ from ledger.store.queries import Connection
 from ledger.wire.ask_inputs import InvoiceAsk, InvoiceRunAsk
 from ledger.wire.receivable_inputs import CreditAsk
 
-Asked: TypeAlias = Request[Any, Any, Any]
+Asked: TypeAlias = ApiRequest
 
 
 @post("/v1/invoices/preview", roles=HOUSE, bound=BY_NAMES, status_code=200, apart=FLOWS)

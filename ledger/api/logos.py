@@ -3,8 +3,9 @@
 from litestar import Response, post
 from litestar.params import FromPath
 
-from ledger.api.access import BY_NAMES, HOUSE, ApiRequest
+from ledger.api.access import BY_NAMES, HOUSE
 from ledger.api.body import whole_body
+from ledger.api.request import ApiRequest
 from ledger.api.session import write
 from ledger.domain.author import Author
 from ledger.flows.reference.enter_logo import enter_logo

@@ -2,8 +2,9 @@
 
 from litestar import Response, get
 
-from ledger.api.access import BY_ROWS, EVERYBODY, ApiRequest, caller_of
+from ledger.api.access import BY_ROWS, EVERYBODY, caller_of
 from ledger.api.answer import answer
+from ledger.api.request import ApiRequest
 
 
 @get("/v1/me", roles=EVERYBODY, bound=BY_ROWS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from pydantic import BaseModel, TypeAdapter
@@ -15,6 +15,7 @@ from ledger.api.examples import EXAMPLES
 from ledger.api.parameters import ROW_MAX, TEXT_CHARS_MAX, Parameter, parameters_of
 from ledger.api.price_schema import Schema, unions_of_kinds
 from ledger.api.problems import PROBLEM_JSON, TITLES
+from ledger.api.request import ApiRequest
 from ledger.api.session import KEY_MAX
 from ledger.wire.events import UsageEvent
 from ledger.wire.fields import NAME_CHARS_MAX
@@ -72,7 +73,7 @@ def document(app: Litestar) -> Schema:
 
 
 @get("/schema/openapi.json", roles=PUBLIC, include_in_schema=False)
-async def show_document(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def show_document(request: ApiRequest) -> Response[bytes]:
     """The OpenAPI document of this API."""
     return Response(encode(document(request.app)), media_type=JSON)
 

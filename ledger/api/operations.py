@@ -1,24 +1,23 @@
 """Whether it lives, whether it can serve, what it measures."""
 
-from typing import Any
-
-from litestar import Request, Response, get
+from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ledger.api.access import HOUSE, PUBLIC
 from ledger.api.answer import answer
+from ledger.api.request import ApiRequest
 from ledger.api.state import state_of
 
 
 @get("/healthz", roles=PUBLIC)
-async def healthz(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def healthz(request: ApiRequest) -> Response[bytes]:
     """The process answers, and the books can be read."""
     await state_of(request).health.readable.answered()
     return answer({"status": "ok"})
 
 
 @get("/readyz", roles=PUBLIC)
-async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def readyz(request: ApiRequest) -> Response[bytes]:
     """The database has its schema, answers, and has room on its disk; events can be stored.
 
     Beside that: when each piece of background work last succeeded, how often it failed since, and

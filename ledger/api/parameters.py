@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any, get_args
 from urllib.parse import unquote, unquote_to_bytes
 
-from litestar import Request
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Empty
 
+from ledger.api.request import ApiRequest
 from ledger.domain.errors import InvalidInputError
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.fields import NAME_CHARS_MAX
@@ -61,7 +61,7 @@ def path_of(raw: bytes) -> str | None:
     return "/".join(unquote(part).replace("/", _SLASH) for part in parts)
 
 
-def check_parameters(request: Request[Any, Any, Any]) -> None:
+def check_parameters(request: ApiRequest) -> None:
     """Refuse what the route does not know or cannot mean; InvalidInputError names it."""
     known = {each.name: each for each in parameters_of(request.route_handler)}
     in_path = request.path_params

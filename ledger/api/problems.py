@@ -6,9 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
+from ledger.api.request import ApiRequest
 from ledger.domain.errors import (
     ConflictError,
     ForbiddenError,
@@ -139,7 +140,7 @@ def status_of(error: Exception) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def to_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def to_problem(request: ApiRequest, error: Exception) -> Response[bytes]:
     """The problem document of an error, with the request id as its instance."""
     request_id = str(request.scope.get("request_id") or uuid4().hex)
     raised, error = error, _foreseen(error)

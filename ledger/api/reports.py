@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from inspect import Parameter, Signature
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery
 
@@ -14,6 +14,7 @@ from ledger.api.answer import answer
 from ledger.api.apart import REPORTS as AT_REPORTS
 from ledger.api.headers import disposition
 from ledger.api.parameters import moment_of
+from ledger.api.request import ApiRequest
 from ledger.api.session import asking, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.period import WINDOW, month_of
@@ -70,7 +71,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
     """What answers for a report: its parameters are those of every period, and its options."""
 
     async def handler(
-        request: Request[Any, Any, Any],
+        request: ApiRequest,
         entity: str,
         since: str | None = None,
         until: str | None = None,
@@ -97,7 +98,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
         return answer(said)
 
     parameters = [
-        Parameter("request", KEYWORD, annotation=Request[Any, Any, Any]),
+        Parameter("request", KEYWORD, annotation=ApiRequest),
         Parameter("entity", KEYWORD, annotation=FromQuery[str]),
     ]
     parameters += [
@@ -126,7 +127,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
 
 @get("/v1/costs/evidence", roles=HOUSE, bound=BY_QUERY, apart=AT_REPORTS)
 async def cost_evidence(
-    request: Request[Any, Any, Any],
+    request: ApiRequest,
     entity: FromQuery[str],
     cost_scope: FromQuery[str],
     at: FromQuery[str],
@@ -147,9 +148,7 @@ async def cost_evidence(
 
 
 @get("/v1/activity", roles=READERS, bound=BY_ROWS, asks=True)
-async def activity(
-    request: Request[Any, Any, Any], entity: FromQuery[str | None] = None
-) -> Response[bytes]:
+async def activity(request: ApiRequest, entity: FromQuery[str | None] = None) -> Response[bytes]:
     """When usage the caller may see began and ended, so that a reader knows where to look."""
     async with asking(request) as connection:
         latest = await api_reads.latest_activity(connection, entity_id=entity)
@@ -159,7 +158,7 @@ async def activity(
 
 
 @get("/v1/status", roles=HOUSE, apart=AT_REPORTS)
-async def status(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def status(request: ApiRequest) -> Response[bytes]:
     """What arrived and when last, what waits, what is covered."""
     async with working(request) as connection:
         cut_off = await draw_cut_off(connection, "status over the API")

@@ -4,8 +4,9 @@ from litestar import Response, post
 from litestar.params import FromPath
 
 from ledger import clock
-from ledger.api.access import BY_NAMES, RESERVERS, ApiRequest, caller_of
+from ledger.api.access import BY_NAMES, RESERVERS, caller_of
 from ledger.api.answer import answer
+from ledger.api.request import ApiRequest
 from ledger.api.session import read_body, write
 from ledger.api.state import state_of
 from ledger.domain.author import Author

@@ -12,10 +12,11 @@ import asyncpg
 from litestar import Response
 
 from ledger import clock
-from ledger.api.access import ApiRequest, author_of, caller_of, unknown_key
+from ledger.api.access import author_of, caller_of, unknown_key
 from ledger.api.answer import JSON, answer, encode
 from ledger.api.body import whole_body
 from ledger.api.problems import MalformedBodyError
+from ledger.api.request import ApiRequest
 from ledger.api.state import WAIT_S, ApiState, state_of
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 
 from ledger.api.apart import Apart
 from ledger.api.arriving import HELD_BYTES_MAX, MemoryReservation
@@ -23,6 +23,7 @@ from ledger.api.intake import BodyIntake, open_intake
 from ledger.api.key_finder import LOOK_UPS_MAX, SENDERS_LOOK_UPS_MAX, KeyFinder
 from ledger.api.pace import Pace
 from ledger.api.quota import Quotas, quotas_of
+from ledger.api.request import ApiRequest
 from ledger.api.reservation_desk import CALLS_MAX, ReservationDesk
 from ledger.api.streaming import Streams
 from ledger.domain.errors import MissingInputError
@@ -74,7 +75,7 @@ class ApiState:
     directory: DirectoryCache = field(default_factory=DirectoryCache)
 
 
-def state_of(request: Request[Any, Any, Any]) -> ApiState:
+def state_of(request: ApiRequest) -> ApiState:
     """The state of the process that serves this request."""
     state = request.app.state.ledger
     assert isinstance(state, ApiState)

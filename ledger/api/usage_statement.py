@@ -6,8 +6,9 @@ from contextlib import aclosing
 from litestar import get
 from litestar.params import FromPath, FromQuery
 
-from ledger.api.access import BY_ROWS, READERS, ApiRequest
+from ledger.api.access import BY_ROWS, READERS
 from ledger.api.apart import REPORTS
+from ledger.api.request import ApiRequest
 from ledger.api.session import reading, sending
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.billing.issued import IssuedLine, StoredInvoice

@@ -9,9 +9,10 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from ledger import clock
-from ledger.api.access import ADMIN, BY_QUERY, HOUSE, ApiRequest
+from ledger.api.access import ADMIN, BY_QUERY, HOUSE
 from ledger.api.answer import answer, check_limit, from_cursor, page
 from ledger.api.apart import FLOWS, REPORTS
+from ledger.api.request import ApiRequest
 from ledger.api.session import Seal, asking, read_body, reading, working, write, write_long
 from ledger.api.shapes import show_conflict as shape_conflict
 from ledger.api.state import state_of

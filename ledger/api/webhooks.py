@@ -6,7 +6,8 @@ from litestar import Response, post
 from litestar.params import FromPath
 
 from ledger import clock
-from ledger.api.access import BY_NAMES, HOUSE, ApiRequest
+from ledger.api.access import BY_NAMES, HOUSE
+from ledger.api.request import ApiRequest
 from ledger.api.session import read_body, write
 from ledger.domain.author import Author
 from ledger.domain.errors import InvalidInputError
