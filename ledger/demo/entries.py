@@ -6,6 +6,7 @@ from typing import Any
 
 from ledger.demo import own_fleet, published_day
 from ledger.wire.factory_inputs import NewAsset, NewDeployment, NewFacility, NewPue
+from ledger.wire.grid_inputs import NewGridFactors
 from ledger.wire.inputs import InputModel, NewSubscription
 from ledger.wire.party_inputs import NewCustomer, NewEntity
 from ledger.wire.price_inputs import NewRateCard
@@ -90,6 +91,7 @@ def _own_fleet() -> Iterator[Entry]:
         {"tariff_id": "dk1-spot", "facility_id": "dk1", "name": "DK1 spot", "currency": "EUR"},
     )
     yield NewTariffPrices, {"tariff_id": "dk1-spot", "prices": list(_spot())}
+    yield from _grid()
     yield NewAsset, _owned_node(dated)
     for (model, instance), name in ((fleet.CHAT, "chat"), (fleet.BATCH, "batch")):
         gpus = [fleet.GPUS[number] for number in fleet.GPUS_OF[instance]]
@@ -154,6 +156,7 @@ def _owned_node(dated: dict[str, str]) -> dict[str, Any]:
         "name": "Node A, four owned GPUs",
         "terms": "owned",
         "gpu_count": len(own_fleet.GPUS),
+        "gpu_type": own_fleet.GPU_TYPE,
         "currency": "EUR",
         "purchase_price": "124000",
         "residual_value": "12000",
@@ -167,6 +170,17 @@ def _spot() -> Iterator[dict[str, Any]]:
     for hour, price in enumerate(own_fleet.SPOT_EUR_PER_MWH):
         start = own_fleet.START + timedelta(hours=hour)
         yield {"start": _text(start), "resolution_minutes": 60, "price_per_mwh": price}
+
+
+def _grid() -> Iterator[Entry]:
+    for kind, hourly in own_fleet.GRID_PER_KWH.items():
+        factors = [
+            {"start": _text(start), "resolution_minutes": 60, "per_kwh": factor}
+            for hour, factor in enumerate(hourly)
+            for start in [own_fleet.START + timedelta(hours=hour)]
+        ]
+        said = {"facility_id": "dk1", "kind": kind, "source": "made up for the demo"}
+        yield NewGridFactors, {**said, "factors": factors}
 
 
 def _own_prices() -> Iterator[dict[str, Any]]:

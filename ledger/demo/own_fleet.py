@@ -36,6 +36,12 @@ SPOT_EUR_PER_MWH = (
     *("148.300003", "145.710007", "130.470001", "118.110001", "111.389999", "109.959999"),
     "87.260002",
 )
+# g CO2e and ml of water of each kWh, by hour: more while little wind blows and the price is high.
+GRID_PER_KWH = {
+    "carbon_location": tuple(str(40 + round(float(price))) for price in SPOT_EUR_PER_MWH),
+    "carbon_market": ("15",) * HOURS,
+    "water": ("1200",) * HOURS,
+}
 # Attempts in each hour of the day; the fifth is the idle one.
 LOAD = (
     *(700, 520, 420, 0, 0, 640, 900, 1250, 1500, 1700, 1850, 2000, 2100),
@@ -68,6 +74,7 @@ LINES = (
     Line("research-agent", "reader", "batch", *BATCH, 10, 9_500, 700),
     Line("nordic-news", "archive", "batch", *BATCH, 6, 5_200, 1_100),
 )
+GPU_TYPE = "NVIDIA H100 80GB HBM3"
 GPUS = tuple(f"GPU-{n:08x}-0000-4000-8000-00000000000{n}" for n in range(4))
 GPUS_OF = {CHAT[1]: (0, 1), BATCH[1]: (2, 3)}
 

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from ledger.demo import published_day
+from ledger.demo import own_fleet, published_day
+from ledger.demo.entries import entries
+from ledger.wire.factory_inputs import NewAsset
+from ledger.wire.grid_inputs import GRID_KINDS, NewGridFactors
+from ledger.wire.inputs import read_input
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 HOURLY_USD = [
@@ -91,3 +95,15 @@ def test_the_published_totals_are_met_by_any_seed(seed: int) -> None:
     assert sum(u["input"]["cache_read"] for u in leaves) == published_day.CACHE_HIT_TOKENS
     assert sum(u["input"]["uncached"] for u in leaves) == published_day.CACHE_MISS_TOKENS
     assert sum(u["output"]["visible"] for u in leaves) == published_day.OUTPUT_TOKENS
+
+
+def test_the_fleet_says_all_day_what_a_kwh_takes_and_which_boards_it_has() -> None:
+    said = [read_input(model, body) for model, body in entries()]
+    factors = {each.kind: each.factors for each in said if isinstance(each, NewGridFactors)}
+    assert factors.keys() == {*GRID_KINDS}
+    for periods in factors.values():
+        starts, ends = (
+            [*each] for each in zip(*((p.start, p.until) for p in periods), strict=True)
+        )
+        assert [*starts, own_fleet.END] == [own_fleet.START, *ends]
+    assert all(asset.gpu_type for asset in said if isinstance(asset, NewAsset))

@@ -84,6 +84,26 @@ def test_two_collectors_of_one_board_count_its_energy_once(
     assert metered + estimated >= used - 700_000 * (2 * abs(skew_s) + 2 * max(one_s, other_s))
 
 
+@given(
+    WATTS,
+    st.sampled_from([0, 3_000_000, LIFE]),
+    st.integers(1, 5),
+    st.integers(11, 60),
+    st.sampled_from([-1, 1]),
+)
+def test_two_collectors_whose_clocks_are_far_apart_count_nothing_twice(
+    watts: list[int], before: int, step: int, apart_s: int, ahead: int
+) -> None:
+    shown = counter(watts, before=before)
+    one = read(shown, range(0, len(watts), step), epoch="A", source="/h/a")
+    skew_s = ahead * apart_s
+    other = read(shown, range(1, len(watts), step), epoch="B", source="/h/b", clock_s=skew_s)
+    metered, estimated, found = booked(one + other)
+    used = shown[len(watts) - 1] - shown[0]
+    assert used - 700_000 * 2 * (apart_s + step) <= metered + estimated <= used
+    assert "readings_disagree" in found
+
+
 @given(WATTS, st.sampled_from([0, 3_000_000, LIFE]), st.integers(2, 7_200), st.integers(1, 5))
 def test_a_clock_set_back_changes_no_energy(
     watts: list[int], before: int, back_s: int, step: int

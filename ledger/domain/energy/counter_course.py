@@ -271,11 +271,19 @@ def _outside(course: Course, kept: Sequence[Course]) -> list[Course]:
         )
         if not covered
     ]
-    return [trimmed for part in parts if (trimmed := _trimmed(part, kept))]
+    beside = [k for k in kept if sum(_covers(k, reading) for reading in course) >= PACE_READINGS]
+    trimmed = (_trimmed(part, kept) for part in parts)
+    # Who reads beside another shows one counter, however far apart their clocks are.
+    own = ([r for r in part if not any(_has_shown(k, r) for k in beside)] for part in trimmed)
+    return [part for part in own if part]
 
 
 def _covers(course: Course, reading: EnergyReading) -> bool:
     return course[0].sampled_at <= reading.sampled_at <= course[-1].sampled_at
+
+
+def _has_shown(course: Course, reading: EnergyReading) -> bool:
+    return course[0].energy_mj < reading.energy_mj < course[-1].energy_mj
 
 
 def _trimmed(part: Course, kept: Sequence[Course]) -> Course:
