@@ -22,6 +22,7 @@ from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
 from ledger.flows.preview import Change, preview_change
 from ledger.flows.reference.bound import check_bound
+from ledger.flows.reference.count_entered import count_entered
 from ledger.flows.reference.supersede import writing
 from ledger.reports.books.preview import preview_json
 from ledger.store import api_reads
@@ -143,6 +144,7 @@ async def write(
         async with writing(connection):
             value = await work(connection, author)
             await seal(value)
+        await count_entered(connection)
         return value
 
     return await write_long(request, whole, concerns=concerns, status=status)

@@ -11,16 +11,16 @@ BEGIN
   EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO tokenledger_api', home);
   EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM PUBLIC', home);
 END $$;
-GRANT SELECT ON SEQUENCE directory_version TO tokenledger_worker;
+GRANT SELECT ON SEQUENCE directory_version, batch_seq TO tokenledger_worker;
 GRANT UPDATE ON kafka_position, invoice_series TO tokenledger_worker;
 GRANT UPDATE (form) ON source TO tokenledger_worker;
-GRANT UPDATE (used, held) ON budget_balance TO tokenledger_worker;
+GRANT UPDATE (used, held, own_mean) ON budget_balance TO tokenledger_worker;
 GRANT UPDATE (recorded) ON budget, top_up_rule, entity_detail, customer_detail, customer_alias, customer_parent, customer_above, facility_pue, energy_meter, asset,
   tariff_price, site_cost_term, utility_bill, grid_factor, deployment, weight_set, idle_policy,
   deployment_member, fx_rate, rate_card_price, subscription, tax_rate, tax_registration, tax_treatment,
   dunning_policy TO tokenledger_worker;
 GRANT UPDATE (due_at, tries) ON notice_due TO tokenledger_worker;
-GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, notice_due, cost_share TO tokenledger_worker;
+GRANT DELETE ON quarantine_raw, conflict_offer, reservation_hold, entered_budget, counted_meanwhile, notice_due, cost_share TO tokenledger_worker;
 REVOKE ALL ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), last_closed_batch(), draw_cut_off(text), begin_preview() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(date, int), draw_batch_seq(), draw_cut_off(text), begin_preview() TO tokenledger_worker;
 
@@ -104,7 +104,7 @@ BEGIN
   -- What meters and operations say is of no one entity: for keys of the house that are bound to none.
   FOREACH name IN ARRAY ARRAY['gpu_reading', 'meter_gap', 'counter_reading', 'provider_claim', 'meter_window', 'meter_day', 'receipt',
       'ingest_batch', 'event_key', 'correction', 'fate_change', 'conflict', 'quarantine', 'quarantine_raw',
-      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity', 'activity_mask', 'pending_sum', 'engine_key', 'source', 'source_form',
+      'quarantine_replay', 'quarantine_dismissal', 'conflict_offer', 'conflict_resolution', 'suspense_dismissal', 'kafka_position', 'kafka_gap', 'activity', 'activity_mask', 'pending_sum', 'entered_budget', 'counted_meanwhile', 'engine_key', 'source', 'source_form',
       'manual_write', 'loaded_file', 'api_key', 'api_key_revocation', 'idempotency_key', 'identity_key'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY seen_by ON %I FOR SELECT TO tokenledger_api USING ((SELECT sees_all()))', name);

@@ -56,6 +56,21 @@ CREATE TABLE budget_balance (
 COMMENT ON COLUMN budget_balance.held IS 'The sum of its rows in reservation_hold; those that expired leave it with the next change.';
 COMMENT ON COLUMN budget_balance.own_mean IS 'What the periods or runs before it used on average, as it began; NULL: too few to say.';
 
+CREATE TABLE entered_budget (
+  batch_seq bigint PRIMARY KEY,
+  budget_id text NOT NULL
+);
+COMMENT ON TABLE entered_budget IS 'Budgets of which earlier use is not counted for good, by the number they were entered under.';
+
+CREATE TABLE counted_meanwhile (
+  budget_id    text NOT NULL,
+  run_id       text NOT NULL,
+  period_start timestamptz NOT NULL,
+  batch_seq    bigint NOT NULL,
+  amount       numeric NOT NULL
+);
+COMMENT ON TABLE counted_meanwhile IS 'What batches have counted in entered budgets, while those wait for their earlier use.';
+
 CREATE TABLE reservation (
   customer_id    text NOT NULL,
   reservation_id text COLLATE "C" NOT NULL,
@@ -549,7 +564,7 @@ CREATE TYPE budget_use AS (key balance_key, amount numeric);
 
 -- What usage adds to the budgets it falls under, signed, and the reservations that it names, which it settles: the last
 -- thing a batch does, because others wait for the rows that it locks.
-CREATE FUNCTION count_use(moves jsonb, named jsonb, at timestamptz) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION count_use(moves jsonb, named jsonb, under bigint, at timestamptz) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   uses budget_use[];
@@ -590,6 +605,9 @@ BEGIN
   END IF;
   PERFORM end_reservations(named, 'settled', at);
 
+  INSERT INTO counted_meanwhile (budget_id, run_id, period_start, batch_seq, amount)
+  SELECT (t.key).budget_id, (t.key).run_id, (t.key).period_start, under, t.amount
+    FROM unnest(uses) AS t WHERE EXISTS (SELECT FROM entered_budget e WHERE e.budget_id = (t.key).budget_id);
   WITH added AS (
     UPDATE budget_balance b SET used = b.used + t.amount
       FROM unnest(uses) AS t
@@ -605,77 +623,126 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END $$;
 
--- What was used before a budget was there, of its last periods of which anything was: what is stored and seen once their
--- rows are locked is all of it, and whoever counts later waits for them. Oldest first, so that each begins with what was
--- usual before it. Runs have no sums by window: they count from then on.
-CREATE FUNCTION count_earlier_use(of_budget text, at timestamptz) RETURNS int LANGUAGE plpgsql AS $$
+-- What was used before a budget was there, by period, of the last of which anything was, as stored up to a number. Runs have
+-- no sums by window: they count from then on.
+CREATE FUNCTION earlier_use(of_budget text, upto bigint) RETURNS TABLE (period_start timestamptz, used numeric)
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
   b budget;
   since timestamptz;
-  began timestamptz;
-  begun timestamptz[];
   family text[];
-  amount_used numeric;
 BEGIN
   SELECT o.* INTO b FROM budget o WHERE o.budget_id = of_budget AND upper_inf(o.recorded) ORDER BY o.valid DESC LIMIT 1;
   IF NOT FOUND OR b.period = 'run' OR b.agent_run_id IS NOT NULL THEN
-    RETURN 0;
+    RETURN;
   END IF;
   family := b.customer_id || ARRAY(SELECT a.customer_id FROM customer_above a
                                     WHERE a.above_id = b.customer_id AND upper_inf(a.recorded));
-  SELECT CASE b.period WHEN 'ever' THEN '-infinity' ELSE max(d.window_start) - 12 * ('1 ' || b.period)::interval END INTO since
-    FROM usage_delta d WHERE d.customer_id = ANY (family);
-  SELECT array_agg(p.period_start ORDER BY p.period_start) INTO begun
-    FROM (SELECT DISTINCT budget_period_start(b.period, b.zone, b.anchor_day, w.window_start) AS period_start
-            FROM (SELECT DISTINCT d.window_start FROM usage_delta d
-                   WHERE d.customer_id = ANY (family) AND d.window_start >= since) w) p;
+  SELECT CASE b.period WHEN 'ever' THEN '-infinity' ELSE
+           budget_period_start(b.period, b.zone, b.anchor_day, max(d.window_start) - 12 * ('1 ' || b.period)::interval) END
+    INTO since
+    FROM usage_delta d WHERE d.customer_id = ANY (family) AND d.batch_seq <= upto;
 
-  FOREACH began IN ARRAY coalesce(begun, '{}') LOOP
-    PERFORM lock_balances(ARRAY[ROW(of_budget, '', began)::balance_key], at);
-    SELECT coalesce(sum(CASE o.unit WHEN 'money' THEN CASE WHEN c.currency = o.currency THEN c.amount END
-                                    WHEN 'tokens' THEN u.uncached + u.cache_read + u.cache_write + u.visible + u.reasoning
-                                    ELSE u.requests END), 0) INTO amount_used
-      FROM (SELECT d.usage_key_id, d.window_start, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
-                   sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
-                   sum(d.reasoning) AS reasoning
-              FROM usage_delta d
-             WHERE d.customer_id = ANY (family) AND d.window_start >= began
-               AND (d.customer_id = b.customer_id OR EXISTS (
-                    SELECT FROM customer_above a WHERE a.customer_id = d.customer_id AND a.above_id = b.customer_id
-                                                   AND upper_inf(a.recorded) AND a.valid @> d.window_start))
-               AND (b.period = 'ever' OR d.window_start < began + ('1 ' || b.period)::interval + interval '4 days')
-             GROUP BY 1, 2) u
-      JOIN usage_key k USING (usage_key_id)
-      JOIN budget o ON o.budget_id = of_budget AND upper_inf(o.recorded) AND o.valid @> u.window_start
-       AND (o.project_id IS NULL OR o.project_id = k.project_id)
-       AND (o.api_key_id IS NULL OR o.api_key_id = k.api_key_id)
-       AND (o.agent_id IS NULL OR o.agent_id = k.agent_id)
-       AND budget_period_start(o.period, o.zone, o.anchor_day, u.window_start) = began
-      LEFT JOIN LATERAL (
-        SELECT jsonb_object_agg(s.meter, s.quantity) AS extras
-          FROM (SELECT d.meter, sum(d.quantity) AS quantity FROM extra_delta d
-                 WHERE d.customer_id = k.customer_id AND d.window_start = u.window_start
-                   AND d.usage_key_id = u.usage_key_id GROUP BY 1) s) x ON o.unit = 'money'
-      LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
-                                    u.requests, x.extras) c
-        ON o.unit = 'money';
-    UPDATE budget_balance h SET used = amount_used
-     WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began;
-  END LOOP;
+  RETURN QUERY
+  SELECT p.period_start,
+         coalesce(sum(CASE o.unit WHEN 'money' THEN CASE WHEN c.currency = o.currency THEN c.amount END
+                                  WHEN 'tokens' THEN u.uncached + u.cache_read + u.cache_write + u.visible + u.reasoning
+                                  WHEN 'requests' THEN u.requests END), 0)
+    FROM (SELECT d.usage_key_id, d.window_start, sum(d.requests) AS requests, sum(d.uncached) AS uncached,
+                 sum(d.cache_read) AS cache_read, sum(d.cache_write) AS cache_write, sum(d.visible) AS visible,
+                 sum(d.reasoning) AS reasoning
+            FROM usage_delta d
+           WHERE d.customer_id = ANY (family) AND d.window_start >= since AND d.batch_seq <= upto
+             AND (d.customer_id = b.customer_id OR EXISTS (
+                  SELECT FROM customer_above a WHERE a.customer_id = d.customer_id AND a.above_id = b.customer_id
+                                                 AND upper_inf(a.recorded) AND a.valid @> d.window_start))
+           GROUP BY 1, 2) u
+    JOIN usage_key k USING (usage_key_id)
+   CROSS JOIN LATERAL (SELECT budget_period_start(b.period, b.zone, b.anchor_day, u.window_start) AS period_start) p
+    LEFT JOIN budget o ON o.budget_id = of_budget AND upper_inf(o.recorded) AND o.valid @> u.window_start
+     AND (o.project_id IS NULL OR o.project_id = k.project_id)
+     AND (o.api_key_id IS NULL OR o.api_key_id = k.api_key_id)
+     AND (o.agent_id IS NULL OR o.agent_id = k.agent_id)
+    LEFT JOIN LATERAL (
+      SELECT jsonb_object_agg(s.meter, s.quantity) AS extras
+        FROM (SELECT d.meter, sum(d.quantity) AS quantity FROM extra_delta d
+               WHERE d.customer_id = k.customer_id AND d.window_start = u.window_start
+                 AND d.usage_key_id = u.usage_key_id AND d.batch_seq <= upto GROUP BY 1) s) x ON o.unit = 'money'
+    LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
+                                  u.requests, x.extras) c
+      ON o.unit = 'money'
+   GROUP BY 1;
+END $$;
+
+-- Begins the balances of a budget with what was used of its periods up to a number, and what batches behind that have
+-- counted themselves meanwhile.
+CREATE FUNCTION begin_balances(of_budget text, upto bigint, periods timestamptz[], uses numeric[], at timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  -- All at once: who holds one and makes another would wait for who makes that and waits for the one.
+  PERFORM lock_balances(ARRAY(SELECT ROW(of_budget, '', p.began)::balance_key FROM unnest(periods) AS p (began)), at);
+  UPDATE budget_balance h
+     SET used = t.used + coalesce((SELECT sum(m.amount) FROM counted_meanwhile m
+                                    WHERE m.budget_id = of_budget AND m.run_id = '' AND m.period_start = h.period_start
+                                      AND m.batch_seq > upto), 0)
+    FROM unnest(periods, uses) AS t (began, used)
+   WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = t.began;
+  UPDATE budget_balance h
+     SET own_mean = (SELECT CASE WHEN count(*) >= 5 THEN avg(o.used) END
+                       FROM (SELECT o.used FROM budget_balance o
+                              WHERE o.budget_id = of_budget AND o.used > 0 AND o.period_start < h.period_start
+                              ORDER BY o.period_start DESC LIMIT 100) o)
+   WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = ANY (periods) AND h.own_mean IS NULL
+     AND EXISTS (SELECT FROM budget b WHERE b.budget_id = of_budget AND upper_inf(b.recorded) AND b.times_own_mean IS NOT NULL);
 
   INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
   SELECT h.budget_id, h.run_id, h.period_start, 'used', p.percent, h.customer_id, h.used, h.held, b.amount, at
-    FROM budget_balance h CROSS JOIN unnest(b.alert_percents) AS p (percent)
-   WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start = began AND h.used * 100 >= b.amount * p.percent
-     AND h.used > 0
+    FROM budget_balance h
+    JOIN (SELECT o.* FROM budget o WHERE o.budget_id = of_budget AND upper_inf(o.recorded)
+           ORDER BY o.valid DESC LIMIT 1) b USING (budget_id)
+   CROSS JOIN unnest(b.alert_percents) AS p (percent)
+   WHERE h.run_id = '' AND h.period_start = (SELECT max(l.began) FROM unnest(periods) AS l (began))
+     AND h.used * 100 >= b.amount * p.percent AND h.used > 0
   ON CONFLICT DO NOTHING;
-  RETURN coalesce(cardinality(begun), 0);
 END $$;
 
-REVOKE ALL ON FUNCTION count_earlier_use(text, timestamptz) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION count_earlier_use(text, timestamptz) TO tokenledger_worker;
+-- In the transaction that enters a budget: it begins with all that is seen by then, where nobody has seen the budget. What
+-- is on its way then neither sees the budget nor is seen: count_entered_budget() looks again behind it.
+CREATE FUNCTION enter_balances(of_budget text, under bigint, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO entered_budget (batch_seq, budget_id) VALUES (under, of_budget);
+  IF NOT EXISTS (SELECT FROM budget_balance h WHERE h.budget_id = of_budget) THEN
+    PERFORM begin_balances(of_budget, as_it_stands(), array_agg(u.period_start), array_agg(u.used), at)
+       FROM earlier_use(of_budget, as_it_stands()) u HAVING count(*) > 0;
+  END IF;
+END $$;
+
+-- What was used up to a number behind which every batch sees the budget; false where another was first. Who counts while
+-- the budget waits for this says so in counted_meanwhile: locks are held for no longer than it takes to add that.
+CREATE FUNCTION count_entered_budget(of_budget text, under bigint[], upto bigint, periods timestamptz[], uses numeric[],
+                                     at timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM entered_budget e WHERE e.batch_seq = ANY (under);
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF periods <> '{}' THEN
+    PERFORM begin_balances(of_budget, upto, periods, uses, at);
+  END IF;
+  DELETE FROM counted_meanwhile m
+   WHERE m.budget_id = of_budget AND NOT EXISTS (SELECT FROM entered_budget e WHERE e.budget_id = of_budget);
+  RETURN true;
+END $$;
+
+REVOKE ALL ON FUNCTION earlier_use(text, bigint), begin_balances(text, bigint, timestamptz[], numeric[], timestamptz),
+  enter_balances(text, bigint, timestamptz),
+  count_entered_budget(text, bigint[], bigint, timestamptz[], numeric[], timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION earlier_use(text, bigint), begin_balances(text, bigint, timestamptz[], numeric[], timestamptz),
+  enter_balances(text, bigint, timestamptz),
+  count_entered_budget(text, bigint[], bigint, timestamptz[], numeric[], timestamptz) TO tokenledger_worker;
 REVOKE ALL ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),
-  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz), count_use(jsonb, jsonb, timestamptz) FROM PUBLIC;
+  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz),
+  count_use(jsonb, jsonb, bigint, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lock_balances(balance_key[], timestamptz), end_reservations(jsonb, text, timestamptz),
-  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz), count_use(jsonb, jsonb, timestamptz)
-  TO tokenledger_worker;
+  reserve(jsonb, timestamptz), release_reservation(text, text, timestamptz),
+  count_use(jsonb, jsonb, bigint, timestamptz) TO tokenledger_worker;

@@ -89,6 +89,7 @@ UNSEALED = {
     **dict.fromkeys(("receipt_summed", "stage_run", "parked", "work_state"), MADE_OF_OTHERS),
     **dict.fromkeys(("kafka_position", "invoice_series"), MADE_OF_OTHERS),
     **dict.fromkeys(("budget_balance", "reservation_hold"), MADE_OF_OTHERS),
+    **dict.fromkeys(("entered_budget", "counted_meanwhile"), MADE_OF_OTHERS),
     **dict.fromkeys(("journal_stretch", "carried_balance"), MADE_OF_OTHERS),
     **dict.fromkeys(("usage_tally", "key_day"), MADE_OF_OTHERS),
     **dict.fromkeys(("budget_alert", "reservation", "reservation_end"), NOT_IN_ORDER),

@@ -23,6 +23,7 @@ from ledger.flows.metering.fold import fold_when_due
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.merge import merge_sealed
 from ledger.flows.metering.replay import expire_quarantine
+from ledger.flows.reference.count_entered import count_entered
 from ledger.flows.seal import seal_when_due
 from ledger.flows.settle import settle
 from ledger.flows.watch import end_frozen, measure
@@ -93,6 +94,7 @@ def watch(worker_url: str, *, frozen_s: int) -> Iterator[None]:
         for _ in range(SUMS_IN_A_ROW):
             began = time.monotonic()
             summed = await sum_windows(connection)
+            await count_entered(connection)
             if ending.wait(rest_s(time.monotonic() - began if summed else 0)):
                 return
 

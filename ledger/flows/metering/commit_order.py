@@ -14,6 +14,10 @@ class IdLostError(Exception):
     """Another writer took an id between look-up and claim; the call is tried again."""
 
 
+class BudgetedSinceError(IdLostError):
+    """A customer of the batch has a budget since it was encoded; the call is tried again."""
+
+
 class CommitOrder:
     """A batch that no other of its process comes before or after."""
 

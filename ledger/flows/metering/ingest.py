@@ -51,7 +51,12 @@ from ledger.domain.metering.target import CorrectionTarget, event_target
 from ledger.flows.metering.beside import beside
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.metering.commit import commit
-from ledger.flows.metering.commit_order import ALONE, CommitOrder, IdLostError
+from ledger.flows.metering.commit_order import (
+    ALONE,
+    BudgetedSinceError,
+    CommitOrder,
+    IdLostError,
+)
 from ledger.flows.metering.correct import Corrected, settle_corrections
 from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.duplicate_filter import DuplicateFilter
@@ -61,10 +66,11 @@ from ledger.flows.metering.keep_refused import keep_offers, keep_refused
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.resolve import ResolvedCall, resolve
 from ledger.flows.metering.stored import Stored
-from ledger.store.connect import draw_batch_seq
+from ledger.store.connect import DrawnBatch, draw_batch
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
 from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
+from ledger.store.metering.directory import find_budgeted
 from ledger.store.metering.event_keys import copy_event_keys, take_event_keys
 from ledger.store.metering.few import insert_receipts
 from ledger.store.metering.positions import PositionMove
@@ -91,6 +97,7 @@ class _Call:
     twins: dict[int, int] = field(default_factory=dict)
     corrected: Corrected = field(default_factory=Corrected)
     stored: Stored | None = None
+    batch_seq: int = 0
 
     @property
     def prepared(self) -> Prepared:
@@ -108,7 +115,11 @@ class _Call:
         await _correct(connection, self)
         _suspend(self)
         self.stored = await _stored(self)
-        return await _take_ids(connection, self)
+        drawn = await _take_ids(connection, self)
+        if drawn.directory_version != self.directory.version:
+            await _check_budgets(connection, self)
+        self.batch_seq = drawn.batch_seq
+        return drawn.batch_seq
 
     async def write(self, connection: Connection, batch_seq: int) -> list[RecordOutcome]:
         assert self.stored is not None, "rows are written after their ids were taken"
@@ -119,7 +130,7 @@ class _Call:
 
     async def finish(self, connection: Connection) -> None:
         assert self.stored is not None, "what is counted was written"
-        await self.stored.count_use(connection, self.now)
+        await self.stored.count_use(connection, self.batch_seq, self.now)
 
 
 async def ingest(
@@ -389,11 +400,20 @@ def _suspend(call: _Call) -> None:
     call.fates.update(dict.fromkeys(call.prepared.rejects, Fate.QUARANTINED))
 
 
-async def _take_ids(connection: Connection, call: _Call) -> int:
+async def _check_budgets(connection: Connection, call: _Call) -> None:
+    """Behind its number nobody counts for it what it does not: `count_entered`."""
+    since = await find_budgeted(connection) - call.directory.budgeted
+    moved = [call.prepared.usage, call.corrected.reversals]
+    if any(not since.isdisjoint(frame["customer_id"]) for frame in moved if frame is not None):
+        raise BudgetedSinceError
+
+
+async def _take_ids(connection: Connection, call: _Call) -> DrawnBatch:
     """Draw the number of the call and take what it claims under it."""
     keyed = call.new_events.framed()
     few = 0 < keyed.height <= call.limits.few_rows
-    batch_seq = await (take_event_keys(connection, keyed) if few else draw_batch_seq(connection))
+    drawn = await (take_event_keys(connection, keyed) if few else draw_batch(connection))
+    batch_seq = drawn.batch_seq
     if call.new_batches:
         batches = sorted(call.new_batches, key=lambda c: (astuple(c.identity), c.owner))
         taken = await store.insert_batches(connection, batches, batch_seq=batch_seq)
@@ -408,7 +428,7 @@ async def _take_ids(connection: Connection, call: _Call) -> int:
             raise IdLostError
     if changes:
         await copy_fate_changes(connection, changes, batch_seq=batch_seq)
-    return batch_seq
+    return drawn
 
 
 async def _keep_receipts(connection: Connection, call: _Call, told: list[RecordOutcome]) -> None:

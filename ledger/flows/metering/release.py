@@ -19,6 +19,7 @@ from ledger.flows.metering.stored import Stored
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.store.connect import draw_batch_seq, sum_windows
 from ledger.store.metering.correction import FateChange, copy_fate_changes
+from ledger.store.metering.directory import find_budgeted
 from ledger.store.metering.extras import find_extras
 from ledger.store.metering.ingest import insert_usage_keys, lacks_partition
 from ledger.store.metering.suspense import dismiss_suspense as store_dismissal
@@ -150,12 +151,15 @@ async def _release_page(
         page = await find_suspended_facts(connection, list(keys), after=after, most=PAGE)
         release = release_facts(page, keys, known)
         if release.facts.height:
-            await _write(connection, release, known, now)
+            await _write(connection, release, now)
     return page, release.facts.height // 2
 
 
-async def _write(connection: Connection, release: Release, known: Directory, now: datetime) -> None:
+async def _write(connection: Connection, release: Release, now: datetime) -> None:
     nothing = release.facts.head(0)
+    batch_seq = await draw_batch_seq(connection)
+    # Behind the number: who enters a budget counts what was stored under those before.
+    budgeted = await find_budgeted(connection)
     extras = await find_extras(connection, release.origins)
     stored = Stored.of(
         release.facts,
@@ -166,12 +170,11 @@ async def _write(connection: Connection, release: Release, known: Directory, now
             cost_amount=pl.lit(None, pl.String), cost_currency=None
         ),
         readings={},
-        use=budget_use([release.facts], NOTHING_NAMED, known.budgeted, extras),
+        use=budget_use([release.facts], NOTHING_NAMED, budgeted, extras),
         runs=[release.facts],
         extras=extras,
         now=now,
     )
-    batch_seq = await draw_batch_seq(connection)
     await insert_usage_keys(connection, release.keys)
     await stored.copy(connection, batch_seq)
     changes = [
@@ -179,4 +182,4 @@ async def _write(connection: Connection, release: Release, known: Directory, now
         for by, seq, ordinal in release.stored_ids
     ]
     await copy_fate_changes(connection, changes, batch_seq=batch_seq)
-    await stored.count_use(connection, now)
+    await stored.count_use(connection, batch_seq, now)

@@ -147,11 +147,12 @@ class Stored:
                 connection, "provider_claim", rows.PROVIDER_COST_COLUMNS, provider_costs
             )
 
-    async def count_use(self, connection: Connection, now: datetime) -> None:
+    async def count_use(self, connection: Connection, batch_seq: int, now: datetime) -> None:
         """Count it in budgets, and settle the reservations it names: the last of a batch, because
         everybody who reserves meanwhile waits for the rows that this locks."""
         if self.use.moves or self.use.named:
-            await count_use(connection, self.use.moves, self.use.named, now=now)
+            moves, named = self.use.moves, self.use.named
+            await count_use(connection, moves, named, batch_seq=batch_seq, now=now)
 
 
 def _summed(moves: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

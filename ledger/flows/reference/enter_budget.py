@@ -5,15 +5,15 @@ from dataclasses import asdict
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, NotFoundError
 from ledger.domain.money import check_currency
+from ledger.flows.reference.count_entered import count_entered
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import parties
 from ledger.store.billing.budgets import (
     BUDGET_ROWS,
     BudgetScope,
-    count_earlier_use,
+    enter_balances,
     find_budget_scope,
 )
-from ledger.store.connect import sum_windows
 from ledger.store.queries import Connection
 from ledger.wire.budget_inputs import NewBudget
 
@@ -38,11 +38,9 @@ async def enter_budget(
                 subject=new.budget_id,
                 detail=new.model_dump(),
             )
-    if written.batch_seq is not None:
-        # Behind its commit: whoever stores usage from now on counts it, and waits for these rows.
-        await sum_windows(connection)
-        async with writing(connection):
-            await count_earlier_use(connection, new.budget_id)
+            if new.period != "run" and new.agent_run_id is None:
+                await enter_balances(connection, new.budget_id, batch_seq=written.batch_seq)
+    await count_entered(connection)
     return new.budget_id
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ledger.domain.author import Author
 from ledger.domain.errors import LedgerError
+from ledger.flows.reference.count_entered import count_entered
 from ledger.store.parties import count_manual_writes
 from ledger.store.queries import Connection
 from ledger.wire.inputs import InputModel
@@ -35,6 +36,7 @@ async def import_rows(
             except LedgerError as error:
                 raise type(error)(f"Line {line}: {error.wrong}", error.remedy) from error
             advance(1)
+    await count_entered(connection)
     done = await count_manual_writes(connection, author.request_id)
     return {_noun(action): count for action, count in done.items()}
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from ledger.domain.billing.reservation import Ask
@@ -33,6 +34,24 @@ class BudgetScope:
     zone: str
     unit: str
     currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredBudget:
+    """A budget whose earlier use is not counted for good, the numbers it was entered under, and one
+    behind which every batch sees it."""
+
+    budget_id: str
+    entered: Sequence[int]
+    seen_behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodUse:
+    """What was used in the period of a budget that begins then."""
+
+    period_start: datetime
+    used: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +97,53 @@ async def count_use(
     moves: Sequence[Mapping[str, object]],
     named: Sequence[Mapping[str, object]],
     *,
+    batch_seq: int,
     now: datetime,
 ) -> None:
     """Count usage in its budgets and settle reservations; locks their rows until the end."""
-    await BUDGETS["count_use"].value(connection, moves=moves, named=named, at=now)
+    await BUDGETS["count_use"].value(
+        connection, moves=moves, named=named, batch_seq=batch_seq, at=now
+    )
 
 
-async def count_earlier_use(connection: Connection, budget_id: str) -> None:
-    """Count in a budget what was used and stored before it was; locks its rows until the end."""
-    await BUDGETS["count_earlier_use"].value(connection, budget_id=budget_id)
+async def enter_balances(connection: Connection, budget_id: str, *, batch_seq: int) -> None:
+    """Begin a budget that is entered under a number with what is stored of its periods."""
+    await BUDGETS["enter_balances"].value(connection, budget_id=budget_id, batch_seq=batch_seq)
+
+
+async def list_entered_budgets(connection: Connection) -> list[EnteredBudget]:
+    """Budgets whose earlier use is not counted for good."""
+    return await BUDGETS["list_entered_budgets"].values(connection, EnteredBudget)
+
+
+async def is_any_open(connection: Connection, batch_seq: int) -> bool:
+    """Whether a batch up to this number has not ended."""
+    return bool(await BUDGETS["is_any_open"].value(connection, batch_seq=batch_seq))
+
+
+async def list_earlier_use(
+    connection: Connection, budget_id: str, *, batch_seq: int
+) -> list[PeriodUse]:
+    """What was used in each of its last periods, as known at a cut-off."""
+    return await BUDGETS["list_earlier_use"].values(
+        connection, PeriodUse, budget_id=budget_id, batch_seq=batch_seq
+    )
+
+
+async def count_entered_budget(
+    connection: Connection, budget: EnteredBudget, uses: Sequence[PeriodUse], *, batch_seq: int
+) -> bool:
+    """Count what was used up to a cut-off, for good; False where another was first."""
+    return bool(
+        await BUDGETS["count_entered_budget"].value(
+            connection,
+            budget_id=budget.budget_id,
+            entered=budget.entered,
+            batch_seq=batch_seq,
+            periods=[use.period_start for use in uses],
+            uses=[use.used for use in uses],
+        )
+    )
 
 
 async def find_customer_named(

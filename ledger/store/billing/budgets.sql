@@ -43,11 +43,35 @@ SELECT release_reservation(:customer_id, :reservation_id, :at);
 
 -- name: count_use
 -- Counts usage in the budgets it falls under, and settles the reservations it names.
-SELECT count_use(:moves::jsonb, :named::jsonb, :at);
+SELECT count_use(:moves::jsonb, :named::jsonb, :batch_seq, :at);
 
--- name: count_earlier_use
--- Counts what was used before a budget was there; returns of how many periods.
-SELECT count_earlier_use(:budget_id, clock_timestamp());
+-- name: enter_balances
+-- Begins a budget with what is stored, and notes that what is on its way is to be counted.
+SELECT enter_balances(:budget_id, :batch_seq, clock_timestamp());
+
+-- name: list_entered_budgets
+-- Budgets whose earlier use is not counted for good, with the numbers they were entered under, and behind which number
+-- every batch sees all of them. A scan of what was entered just now.
+SELECT e.budget_id, array_agg(e.batch_seq ORDER BY e.batch_seq) AS entered,
+       (SELECT s.last_value FROM batch_seq s WHERE max(e.batch_seq) > 0) AS seen_behind
+  FROM entered_budget e GROUP BY e.budget_id ORDER BY e.budget_id;
+
+-- name: is_any_open
+-- Whether a batch up to this number is not ended yet: its number is locked until then.
+SELECT EXISTS (
+  SELECT FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' AND l.granted
+     AND (l.classid::bigint << 32) | l.objid::bigint <= :batch_seq
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+
+-- name: list_earlier_use
+-- What was used in each period of a budget up to a cut-off.
+SELECT u.period_start, u.used FROM earlier_use(:budget_id, :batch_seq) u ORDER BY u.period_start;
+
+-- name: count_entered_budget
+-- Counts that; false where another was first.
+SELECT count_entered_budget(:budget_id, :entered::bigint[], :batch_seq, :periods::timestamptz[], :uses::numeric[],
+                            clock_timestamp());
 
 -- name: find_customer_named
 -- Our id and the entity of a customer by its id, else by another system's name of it.

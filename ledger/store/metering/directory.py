@@ -25,7 +25,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
     key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
     members = await DIRECTORY["list_members"].rows(connection)
-    budgeted = await DIRECTORY["list_budgeted"].rows(connection)
+    budgeted = await find_budgeted(connection)
     of_bound: dict[int, dict[str, str]] = defaultdict(dict)
     for row in await DIRECTORY["list_source_forms"].rows(connection):
         of_bound[row["source_id"]][row["owner"]] = row["form"]
@@ -37,7 +37,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
         key_tiers={row["key_id"]: row["tier"] for row in key_tiers},
         tier_rules=await _read_tier_rules(connection),
         members=frozenset((row["member"], row["entity_id"]) for row in members),
-        budgeted=frozenset(row["customer_id"] for row in budgeted),
+        budgeted=budgeted,
         entity_tiers={row["entity_id"]: row["default_tier"] for row in tiers},
         sources={
             row["source"]: SourceForm(
@@ -46,6 +46,12 @@ async def read_directory(connection: Connection, version: int) -> Directory:
             for row in sources
         },
     )
+
+
+async def find_budgeted(connection: Connection) -> frozenset[str]:
+    """Customers who have a budget, or somebody above them has."""
+    rows = await DIRECTORY["list_budgeted"].rows(connection)
+    return frozenset(row["customer_id"] for row in rows)
 
 
 async def _read_names(connection: Connection) -> dict[str, list[DatedName]]:

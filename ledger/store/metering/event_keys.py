@@ -10,6 +10,7 @@ from ledger.domain.frames import in_order, only
 from ledger.domain.metering.event_key import KEY_BYTES, KEY_COLUMNS, event_keys, key_octets
 from ledger.domain.metering.identities import EventId, StoredEvent
 from ledger.store.binary import Field, Rows, field, uuids
+from ledger.store.connect import DrawnBatch
 from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
 
@@ -54,8 +55,8 @@ def _listed(keys: Octets) -> list[bytes]:
     return [octets[at : at + KEY_BYTES] for at in range(0, len(octets), KEY_BYTES)]
 
 
-async def take_event_keys(connection: Connection, keyed: pl.DataFrame) -> int:
-    """Draw a batch's number and take a few ids; the number.
+async def take_event_keys(connection: Connection, keyed: pl.DataFrame) -> DrawnBatch:
+    """Draw a batch's number and take a few ids.
 
     UniqueViolationError where another writer was first.
     """
@@ -64,17 +65,17 @@ async def take_event_keys(connection: Connection, keyed: pl.DataFrame) -> int:
     for at in zip(keyed["owner"].to_list(), slots.tolist(), strict=True):
         lines.append(filled.setdefault(at, 0))
         filled[at] += 1
-    return int(
-        await EVENT_KEYS["take_event_keys"].value(
-            connection,
-            lines=lines,
-            slots=slots.tolist(),
-            keys=_listed(key_octets(keyed)),
-            digests=keyed["digest"].to_list(),
-            ordinals=keyed["row"].to_list(),
-            owners=keyed["owner"].to_list(),
-        )
+    (drawn,) = await EVENT_KEYS["take_event_keys"].values(
+        connection,
+        DrawnBatch,
+        lines=lines,
+        slots=slots.tolist(),
+        keys=_listed(key_octets(keyed)),
+        digests=keyed["digest"].to_list(),
+        ordinals=keyed["row"].to_list(),
+        owners=keyed["owner"].to_list(),
     )
+    return drawn
 
 
 async def copy_event_keys(connection: Connection, keyed: pl.DataFrame, *, batch_seq: int) -> None:

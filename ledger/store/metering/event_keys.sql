@@ -5,7 +5,8 @@ SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal, k.owner
  CROSS JOIN LATERAL (SELECT * FROM taken_event c WHERE c.slot = slot_of(o.key) AND c.key = o.key OFFSET 0) k;
 
 -- name: take_event_keys
--- The next number of the stored order, and these keys taken under it, eight to a row, in the order of their lines.
+-- The next number of the stored order, these keys taken under it, eight to a row, in the order of their lines, and behind
+-- it the number that any change of a slow fact raises.
 WITH drawn AS MATERIALIZED (SELECT draw_batch_seq() AS batch_seq),
 taken AS (
   INSERT INTO event_key (batch_seq, owner,
@@ -33,4 +34,6 @@ taken AS (
    GROUP BY d.batch_seq, k.owner, k.line
    ORDER BY k.line
 )
-SELECT d.batch_seq FROM drawn d;
+SELECT d.batch_seq, (SELECT CASE WHEN v.is_called THEN v.last_value ELSE 0 END
+                       FROM directory_version v WHERE d.batch_seq > 0) AS directory_version
+  FROM drawn d;
