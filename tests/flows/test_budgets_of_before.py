@@ -154,7 +154,7 @@ async def test_facts_that_were_made_ready_before_a_budget_count_in_it(
 ) -> None:
     gate = Gate(other)
     prepared = await prepare_records([keyed(attempt("a"))], now=NOW, limits=gate.limits)
-    given = {"directory": gate.directory, "now": NOW, "limits": gate.limits}
+    given: dict[str, Any] = {"directory": gate.directory, "now": NOW, "limits": gate.limits}
     resolved = await resolve_prepared(other, prepared, **given)
     await budget(books)
     await store_prepared(other, prepared, **given, resolved=resolved)
@@ -258,7 +258,7 @@ async def test_usage_that_comes_as_a_budget_is_entered_counts_once(
 async def stored(gate: Gate, *events: Event, order: CommitOrder) -> None:
     """One record, in its turn."""
     prepared = await prepare_records([keyed(*events)], now=NOW, limits=gate.limits)
-    given = {"directory": gate.directory, "now": NOW, "limits": gate.limits}
+    given: dict[str, Any] = {"directory": gate.directory, "now": NOW, "limits": gate.limits}
     await store_prepared(gate.connection, prepared, **given, order=order)
 
 
