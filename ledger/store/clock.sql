@@ -2,12 +2,6 @@
 -- The next number of the stored order, locked until this transaction ends.
 SELECT draw_batch_seq();
 
--- name: draw_batch
--- The same, and behind it the number that any change of a slow fact raises.
-SELECT d.batch_seq, (SELECT CASE WHEN v.is_called THEN v.last_value ELSE 0 END
-                       FROM directory_version v WHERE d.batch_seq > 0) AS directory_version
-  FROM (SELECT draw_batch_seq() AS batch_seq OFFSET 0) d;
-
 -- name: draw_cut_off
 -- A new cut-off, below every batch still open or not summed.
 SELECT cut_off_id, batch_seq, drawn_at FROM draw_cut_off(:purpose);

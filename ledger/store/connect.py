@@ -47,14 +47,6 @@ class CutOff:
     drawn_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnBatch:
-    """The number of a batch, and what the directory's was once that was drawn."""
-
-    batch_seq: int
-    directory_version: int
-
-
 class DamagedSumError(ConflictError):
     """What a batch adds to windows is not what was stored."""
 
@@ -238,12 +230,6 @@ async def _reach(*where: Any, **how: Any) -> OwnConnection:
 async def draw_batch_seq(connection: Connection) -> int:
     """The number of the batch this transaction stores; draw it late, when its rows are ready."""
     return int(await CLOCK["draw_batch_seq"].value(connection))
-
-
-async def draw_batch(connection: Connection) -> DrawnBatch:
-    """`draw_batch_seq`, for who stores by slow facts that were read before."""
-    (drawn,) = await CLOCK["draw_batch"].values(connection, DrawnBatch)
-    return drawn
 
 
 async def draw_cut_off(connection: Connection, purpose: str) -> CutOff:

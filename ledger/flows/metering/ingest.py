@@ -66,12 +66,16 @@ from ledger.flows.metering.keep_refused import keep_offers, keep_refused
 from ledger.flows.metering.limits import IngestLimits
 from ledger.flows.metering.resolve import ResolvedCall, resolve
 from ledger.flows.metering.stored import Stored
-from ledger.store.connect import DrawnBatch, draw_batch
 from ledger.store.copying import copy_rows
 from ledger.store.metering import ingest as store
 from ledger.store.metering.correction import FateChange, copy_fate_changes, insert_corrections
 from ledger.store.metering.directory import find_budgeted
-from ledger.store.metering.event_keys import copy_event_keys, take_event_keys
+from ledger.store.metering.event_keys import (
+    DrawnBatch,
+    copy_event_keys,
+    draw_batch,
+    take_event_keys,
+)
 from ledger.store.metering.few import insert_receipts
 from ledger.store.metering.positions import PositionMove
 from ledger.store.queries import Connection

@@ -1,6 +1,7 @@
 """Takes ids of keyed events, and finds who took them: eight to a row, each in its key's slot."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -10,13 +11,20 @@ from ledger.domain.frames import in_order, only
 from ledger.domain.metering.event_key import KEY_BYTES, KEY_COLUMNS, event_keys, key_octets
 from ledger.domain.metering.identities import EventId, StoredEvent
 from ledger.store.binary import Field, Rows, field, uuids
-from ledger.store.connect import DrawnBatch
 from ledger.store.copying import copy_binary
 from ledger.store.queries import Connection, load_queries
 
 EVENT_KEYS = load_queries("metering/event_keys")
 SLOTS = 8
 _KEY, _ORDINAL = f"V{KEY_BYTES}", ">i4"
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnBatch:
+    """The number of a batch, and what the directory's was once that was drawn."""
+
+    batch_seq: int
+    directory_version: int
 
 
 async def find_event_keys(
@@ -53,6 +61,12 @@ async def _find(connection: Connection, keys: Octets) -> dict[int, StoredEvent]:
 def _listed(keys: Octets) -> list[bytes]:
     octets = keys.tobytes()
     return [octets[at : at + KEY_BYTES] for at in range(0, len(octets), KEY_BYTES)]
+
+
+async def draw_batch(connection: Connection) -> DrawnBatch:
+    """Draw a batch's number, for who stores by slow facts that were read before."""
+    (drawn,) = await EVENT_KEYS["draw_batch"].values(connection, DrawnBatch)
+    return drawn
 
 
 async def take_event_keys(connection: Connection, keyed: pl.DataFrame) -> DrawnBatch:

@@ -4,6 +4,12 @@ SELECT o.n::int AS n, k.digest, k.batch_seq, k.ordinal, k.owner
   FROM (SELECT encode(t.key, 'hex')::uuid AS key, t.n FROM unnest(:keys::bytea[]) WITH ORDINALITY AS t(key, n)) o
  CROSS JOIN LATERAL (SELECT * FROM taken_event c WHERE c.slot = slot_of(o.key) AND c.key = o.key OFFSET 0) k;
 
+-- name: draw_batch
+-- The next number of the stored order, and behind it the number that any change of a slow fact raises.
+SELECT d.batch_seq, (SELECT CASE WHEN v.is_called THEN v.last_value ELSE 0 END
+                       FROM directory_version v WHERE d.batch_seq > 0) AS directory_version
+  FROM (SELECT draw_batch_seq() AS batch_seq OFFSET 0) d;
+
 -- name: take_event_keys
 -- The next number of the stored order, these keys taken under it, eight to a row, in the order of their lines, and behind
 -- it the number that any change of a slow fact raises.
