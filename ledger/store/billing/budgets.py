@@ -47,7 +47,7 @@ class EnteredBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodUse:
+class EarlierUse:
     """What was used in the period of a budget that begins then."""
 
     period_start: datetime
@@ -123,15 +123,15 @@ async def is_any_open(connection: Connection, batch_seq: int) -> bool:
 
 async def list_earlier_use(
     connection: Connection, budget_id: str, *, batch_seq: int
-) -> list[PeriodUse]:
+) -> list[EarlierUse]:
     """What was used in each of its last periods, as known at a cut-off."""
     return await BUDGETS["list_earlier_use"].values(
-        connection, PeriodUse, budget_id=budget_id, batch_seq=batch_seq
+        connection, EarlierUse, budget_id=budget_id, batch_seq=batch_seq
     )
 
 
 async def count_entered_budget(
-    connection: Connection, budget: EnteredBudget, uses: Sequence[PeriodUse], *, batch_seq: int
+    connection: Connection, budget: EnteredBudget, uses: Sequence[EarlierUse], *, batch_seq: int
 ) -> bool:
     """Count what was used up to a cut-off, for good; False where another was first."""
     return bool(
