@@ -10,7 +10,7 @@ from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
 from ledger.reports.cost.margin import MarginReport, margin_report
-from ledger.reports.cost.margin_text import to_json
+from ledger.reports.cost.margin_json import to_json
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.books import Books, Buyer, Tokens

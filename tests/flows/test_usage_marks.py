@@ -13,7 +13,7 @@ from ledger.flows.metering.directory import DirectoryCache
 from ledger.flows.metering.fold import fold
 from ledger.flows.metering.release import release_suspense
 from ledger.reports.books.export import BooksOf, export_file
-from ledger.reports.cost import margin_text
+from ledger.reports.cost import margin_json, margin_text
 from ledger.reports.cost.margin import margin_report
 from ledger.reports.grouped import USAGE, Grouping, Totals
 from ledger.reports.metering.status import read_status
@@ -234,7 +234,7 @@ async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Ga
         by=("model",),
         without_cost=True,
     )
-    found = margin_text.to_json(report)
+    found = margin_json.to_json(report)
     assert {
         row["model"]: (
             *(row["input_tokens"], row["input_uncached"], row["input_cache_read"]),

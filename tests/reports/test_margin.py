@@ -10,7 +10,8 @@ import pytest
 from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.flows.cost.allocate import allocate
 from ledger.reports.cost.margin import MarginReport, margin_report
-from ledger.reports.cost.margin_text import to_json, to_table
+from ledger.reports.cost.margin_json import to_json
+from ledger.reports.cost.margin_text import to_table
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.support.added_up import adds_up

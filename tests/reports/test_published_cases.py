@@ -18,7 +18,7 @@ from ledger.flows.cost.allocate import allocate
 from ledger.flows.reference.enter import enter_deployment
 from ledger.reports.cost.efficiency import EFFICIENCY, efficiency_report
 from ledger.reports.cost.margin import margin_report
-from ledger.reports.cost.margin_text import to_json as margin_json
+from ledger.reports.cost.margin_json import to_json as margin_json
 from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from ledger.wire.factory_inputs import NewDeployment

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from ledger.reports.cost.csv_lines import margin_lines
 from ledger.reports.cost.margin import MarginReport
-from ledger.reports.cost.margin_text import to_json
+from ledger.reports.cost.margin_json import to_json
 from ledger.reports.items_csv import items_csv
 
 

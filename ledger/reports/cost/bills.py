@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from ledger.domain.apportion import amount_of
 from ledger.domain.cost.site_cost import days_of
 from ledger.domain.cost.utility_bill import TOLERANCE_PCT, BillComparison, UtilityBill
 from ledger.domain.money import plain, total
 from ledger.domain.period import MICROSECOND, day_of
-from ledger.reports.cost.figures import UNKNOWN, kwh
+from ledger.reports.cost.figures import UNKNOWN, known, kwh
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, ScopedReport, Shown
 from ledger.store.connect import CutOff
 from ledger.store.cost import site_costs
@@ -105,10 +104,6 @@ def _first_day(each: ComparedBill) -> str:
     return day_of(each.compared.bill.period.start, each.zone).isoformat()
 
 
-def _pct(value: Decimal | None) -> str | None:
-    return None if value is None else plain(value)
-
-
 def _bill_json(each: ComparedBill) -> dict[str, object]:
     compared, bill = each.compared, each.compared.bill
     return {
@@ -125,10 +120,10 @@ def _bill_json(each: ComparedBill) -> dict[str, object]:
         "final": bill.final,
         "metered_mj": compared.metered_mj,
         "metered_kwh": kwh(compared.metered_mj),
-        "energy_off_pct": _pct(compared.energy_off_pct),
+        "energy_off_pct": known(compared.energy_off_pct),
         "accrued": plain(compared.accrued),
         "difference": plain(compared.difference),
-        "amount_off_pct": _pct(compared.amount_off_pct),
+        "amount_off_pct": known(compared.amount_off_pct),
         "days": compared.days,
         "days_without_readings": compared.days_without_readings,
         "reasons": list(compared.reasons),
@@ -152,9 +147,9 @@ def _row(each: ComparedBill) -> tuple[str, ...]:
     kind = "" if bill.final else " (estimated)"
     return (
         *(f"{bill.bill_id}{kind}", bill.facility_id, _first_day(each), _last_day(each)),
-        *(plain(bill.kwh), kwh(compared.metered_mj), _pct(compared.energy_off_pct) or UNKNOWN),
+        *(plain(bill.kwh), kwh(compared.metered_mj), known(compared.energy_off_pct) or UNKNOWN),
         *(bill.currency, plain(bill.net), plain(compared.accrued), plain(compared.difference)),
-        *(_pct(compared.amount_off_pct) or UNKNOWN, told(compared.reasons)),
+        *(known(compared.amount_off_pct) or UNKNOWN, told(compared.reasons)),
     )
 
 

@@ -22,6 +22,11 @@ def line_name(line: str, scope: str) -> str:
     return f"{line} of {scope}, {cause_of(line, scope).replace('_', ' ')}"
 
 
+def known(value: Decimal | None) -> str | None:
+    """A decimal as text; None where it is not known."""
+    return None if value is None else plain(value)
+
+
 def kwh(energy_mj: int) -> str:
     """Energy in kWh, six decimals."""
     exact = ROUNDING.divide(Decimal(energy_mj), Decimal(MJ_PER_KWH))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import plain
-from ledger.reports.metering.agents import AgentRow, AgentsReport, agents_report, said, use_of
+from ledger.reports.cost.figures import known
+from ledger.reports.metering.agents import AgentRow, AgentsReport, agents_report, use_of
 from ledger.reports.report import (
     Asked,
     PeriodReport,
@@ -92,10 +93,10 @@ def _show(report: AgentReport, _: Asked) -> Iterator[Shown]:
     figures = [
         ("requests", row.used.requests),
         ("tokens", row.tokens),
-        ("% of all tokens", said(report.among.demand_pct(row))),
+        ("% of all tokens", known(report.among.demand_pct(row))),
         (f"revenue {margin.currency}", plain(row.used.revenue)),
         (f"cost {margin.currency}", None if unknown else plain(row.used.cost)),
-        ("% of all cost", said(report.among.cost_pct(row))),
+        ("% of all cost", known(report.among.cost_pct(row))),
         ("runs", row.runs.runs),
         ("of them running", row.runs.running),
     ]

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from ledger.domain.cost.margin import percent
 from ledger.domain.money import plain, total
+from ledger.reports.cost.figures import known
 from ledger.reports.cost.margin import MarginReport, margin_report
 from ledger.reports.cost.margin_rows import MarginRow
 from ledger.reports.report import Asked, PeriodReport, ReportScope, ReportTable, Shown, Warned
@@ -114,9 +115,9 @@ def _show(report: AgentsReport, _: Asked) -> Iterator[Shown]:
     rows = [
         (
             *(row.customer, row.agent or NO_AGENT, row.used.requests, row.tokens),
-            *(said(report.demand_pct(row)), plain(row.used.revenue)),
+            *(known(report.demand_pct(row)), plain(row.used.revenue)),
             None if margin.missing else plain(row.used.cost),
-            *(said(report.cost_pct(row)), row.runs.runs, row.runs.running, row.runs.longest_s),
+            *(known(report.cost_pct(row)), row.runs.runs, row.runs.running, row.runs.longest_s),
         )
         for row in report.agents
     ]
@@ -127,11 +128,6 @@ def _show(report: AgentsReport, _: Asked) -> Iterator[Shown]:
     first = ("agent", "revenue", "cost", "demand %", "cost %", "runs", "tokens")
     title = f"Agents, amounts in {margin.currency}"
     yield ReportTable(title, columns, rows, numbers=9, first=first)
-
-
-def said(share: Decimal | None) -> str | None:
-    """A share as text; None where it is not known."""
-    return None if share is None else plain(share)
 
 
 AGENTS = PeriodReport(
