@@ -1,7 +1,7 @@
 """`tokenledger price explain`: which price of a card applies to a usage, and why no other does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 
@@ -20,9 +20,10 @@ from ledger.domain.pricing.explain import RULE, PriceVerdict, explain_price
 from ledger.domain.pricing.models import StoredPrice
 from ledger.domain.pricing.outcome import OUTCOMES, outcome_bits
 from ledger.domain.pricing.price_model import PriceModel
-from ledger.domain.pricing.rate_card import METERS, USAGE_METERS, UsageKey, context_band
+from ledger.domain.pricing.rate_card import METERS, USAGE_METERS, RateCard, UsageKey, context_band
 from ledger.flows.pricing.price_book import find_card, find_cost, find_pricing
 from ledger.store.pricing.prices import ModelCost, PricingSubscription
+from ledger.store.queries import Connection
 from ledger.wire.input_fields import METER_OF
 
 # Meters of usage, and what is asked for its cost.
@@ -75,44 +76,93 @@ def explain(
     The most specific one applies, by the rule that is printed with it. Of a --customer, the
     subscription that prices the model says which card.
     """
+    card, meter = _named(named, customer)
+    outcome = outcome_bits(outcomes)
+    key = UsageKey(model, tier, adapter, region, context_band(tokens), project, agent, outcome)
+    asked = AskedPrice(meter, customer, card, key, _moment(at) if at else clock.now())
+    explained = database.run(partial(_look_up, asked=asked))
+    if as_json:
+        print_json(_to_json(explained))
+    else:
+        _show(explained)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPrice:
+    """A usage of a meter at a moment: of a customer, or by the card that is named."""
+
+    meter: str
+    customer: str | None
+    named_card: str
+    key: UsageKey
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Why each price of a card applies or not; of a customer its subscriptions, and what its usage
+    cost where that is priced."""
+
+    asked: AskedPrice
+    card: RateCard
+    verdicts: Sequence[PriceVerdict]
+    pricing: Sequence[PricingSubscription]
+    costs: Sequence[ModelCost]
+
+
+def _named(named: Sequence[str], customer: str | None) -> tuple[str, str]:
+    """The card, empty where the customer says which, and the meter; refuses what is none."""
     if len(named) != (1 if customer else 2):
         raise click.UsageError("Name a card and a meter, or --customer and a meter.")
-    meter = named[-1]
+    card, meter = ("", *named)[-2:]
     if METER_OF.get(meter) not in EXPLAINED:
         known = ", ".join(name for name in METER_OF if METER_OF[name] in EXPLAINED)
         raise InvalidInputError(f"{meter!r} is no meter of usage.", f"Use one of {known}.", "meter")
-    moment = _moment(at) if at else clock.now()
-    key = UsageKey(
-        *(model, tier, adapter, region, context_band(tokens)),
-        *(project, agent, outcome_bits(outcomes)),
-    )
+    return card, meter
+
+
+async def _look_up(connection: Connection, asked: AskedPrice) -> Explained:
     pricing: Sequence[PricingSubscription] = ()
-    rate_card_id = named[0]
-    if customer:
-        pricing = database.run(partial(find_pricing, customer_id=customer, model=model, at=moment))
-        rate_card_id = next(each.rate_card_id for each in pricing if each.applies)
     costs: Sequence[ModelCost] = ()
-    if customer and meter == "cost":
-        costs = database.run(partial(find_cost, customer_id=customer, model=model, at=moment))
-    card = database.run(lambda connection: find_card(connection, rate_card_id, "price explain"))
-    verdicts = explain_price(card, METER_OF[meter], key, moment)
-    rows = [_row(verdict) for verdict in verdicts]
-    if as_json:
-        said = {"currency": card.currency, "rule": RULE, "order": ORDER}
-        print_json(
-            {"rate_card_id": rate_card_id, **said, "prices": rows}
-            | {"subscriptions": [*map(asdict, pricing)], "costs": [*map(asdict, costs)]}
-        )
-        return
-    for each in pricing:
+    card_id, model, at = asked.named_card, asked.key.model, asked.at
+    if asked.customer:
+        pricing = await find_pricing(connection, customer_id=asked.customer, model=model, at=at)
+        card_id = next(each.rate_card_id for each in pricing if each.applies)
+        if asked.meter == "cost":
+            costs = await find_cost(connection, customer_id=asked.customer, model=model, at=at)
+    card = await find_card(connection, card_id, "price explain")
+    verdicts = explain_price(card, METER_OF[asked.meter], asked.key, asked.at)
+    return Explained(asked, card, verdicts, pricing, costs)
+
+
+def _to_json(explained: Explained) -> dict[str, object]:
+    return {
+        "rate_card_id": explained.card.rate_card_id,
+        "currency": explained.card.currency,
+        "rule": RULE,
+        "order": ORDER,
+        "prices": [_row(verdict) for verdict in explained.verdicts],
+        "subscriptions": [asdict(each) for each in explained.pricing],
+        "costs": [asdict(each) for each in explained.costs],
+    }
+
+
+def _show(explained: Explained) -> None:
+    meter, customer, model = (
+        explained.asked.meter,
+        explained.asked.customer,
+        explained.asked.key.model,
+    )
+    for each in explained.pricing:
         click.echo(_said(each))
-    _print_prices(f"{meter} of {model or 'no model'} on {rate_card_id}", rows)
-    for cost in costs:
+    title = f"{meter} of {model or 'no model'} on {explained.card.rate_card_id}"
+    _print_prices(title, [_row(verdict) for verdict in explained.verdicts])
+    for cost in explained.costs:
         amount = f"{plain(cost.amount)} {cost.currency}"
         click.echo(f"Usage of {model} by {customer} was allocated {amount} on that day so far.")
     click.echo(RULE)
     click.echo(ORDER)
-    if not any(verdict.applies for verdict in verdicts):
+    if not any(verdict.applies for verdict in explained.verdicts):
         waits = "such usage waits, listed, until there is one"
         then = waits if METER_OF[meter] in METERS else "nothing is asked for it"
         click.echo(f"No price applies: {then}.")
