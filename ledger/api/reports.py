@@ -67,6 +67,26 @@ async def _present_month(connection: Connection, entity_id: str) -> tuple[dateti
     return month.start, month.end
 
 
+def _parameters(report: PeriodReport[R]) -> list[Parameter]:
+    """Those of every period, and a report's own: Litestar reads them off a handler's signature."""
+    ends = [
+        Parameter(name, KEYWORD, default=None, annotation=MaybeText) for name in ("since", "until")
+    ]
+    options = [
+        Parameter(option.name, KEYWORD, default=option.default, annotation=FromQuery[str])
+        for option in report.options
+        if not option.shown_only
+    ]
+    as_csv = [Parameter("csv", KEYWORD, default=False, annotation=FromQuery[bool])]
+    return [
+        Parameter("request", KEYWORD, annotation=ApiRequest),
+        Parameter("entity", KEYWORD, annotation=FromQuery[str]),
+        *ends,
+        *options,
+        *(as_csv if report.csv else []),
+    ]
+
+
 def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
     """What answers for a report: its parameters are those of every period, and its options."""
 
@@ -97,20 +117,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
             )
         return answer(said)
 
-    parameters = [
-        Parameter("request", KEYWORD, annotation=ApiRequest),
-        Parameter("entity", KEYWORD, annotation=FromQuery[str]),
-    ]
-    parameters += [
-        Parameter(name, KEYWORD, default=None, annotation=MaybeText) for name in ("since", "until")
-    ]
-    parameters += [
-        Parameter(option.name, KEYWORD, default=option.default, annotation=FromQuery[str])
-        for option in report.options
-        if not option.shown_only
-    ]
-    if report.csv:
-        parameters.append(Parameter("csv", KEYWORD, default=False, annotation=FromQuery[bool]))
+    parameters = _parameters(report)
     handler.__dict__["__signature__"] = Signature(parameters, return_annotation=Response[bytes])
     handler.__annotations__ = {each.name: each.annotation for each in parameters}
     handler.__annotations__["return"] = Response[bytes]

@@ -51,17 +51,14 @@ def period_command(about: PeriodReport[R]) -> click.Command:
         async def read(connection: Connection) -> tuple[Scope, Asked, R]:
             scope = await find_scope(connection, asked, clock.now())
             question = Asked(options, zone_name=scope.zone)
-            return (
-                scope,
-                question,
-                await about.at_once(
-                    connection,
-                    entity_id=scope.entity_id,
-                    period=(scope.since, scope.until),
-                    asked=question,
-                    purpose=f"report {about.name}",
-                ),
+            answered = await about.at_once(
+                connection,
+                entity_id=scope.entity_id,
+                period=(scope.since, scope.until),
+                asked=question,
+                purpose=f"report {about.name}",
             )
+            return scope, question, answered
 
         scope, question, answered = database.run(read)
         if as_json:
@@ -72,15 +69,19 @@ def period_command(about: PeriodReport[R]) -> click.Command:
             for each in about.show(answered, question):
                 _print(each, scope)
 
-    decorated: Callable[..., None] = command
+    return click.command(about.name, help=about.about)(_with_options(about, command))
+
+
+def _with_options(about: PeriodReport[R], command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the report's own options as well."""
     if about.csv:
-        decorated = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")(decorated)
+        command = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")(command)
     for option in reversed(about.options):
         name = f"--{option.name.replace('_', '-')}"
         shown = bool(option.default)
         given = click.option(name, default=option.default, show_default=shown, help=option.about)
-        decorated = given(decorated)
-    return click.command(about.name, help=about.about)(decorated)
+        command = given(command)
+    return command
 
 
 def _print(shown: Shown, scope: Scope) -> None:
