@@ -97,7 +97,7 @@ class CounterReading:
     labels: Mapping[str, str]
     precision_loss: bool = False
 
-    def to_value(self) -> dict[str, Any]:
+    def to_value(self) -> dict[str, object]:
         """The counter as an entry of `values`; labels and the flag appear where there are any."""
         value: dict[str, Any] = {"name": self.name, "value": self.value}
         if self.labels:

@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class RefusedCommand(click.ClickException):
     """An error as one line on stderr, exit status 1."""
 
-    def show(self, file: Any = None) -> None:  # noqa: ARG002
+    def show(self, file: object = None) -> None:  # noqa: ARG002
         click.echo(one_line(scrub(f"error: {self.message}")), err=True)
 
 
@@ -132,7 +132,7 @@ class CommandTable(click.Group):
             with formatter.section("Stages that `settle` runs"):
                 formatter.write_dl([(name, str(stage.help)) for name, stage in stages.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except click.UsageError as error:

@@ -96,7 +96,7 @@ def details(usage: RawUsage, *names: str) -> RawUsage:
     return {key: _said_once(key, there) for key in keys}
 
 
-def _said_once(key: str, there: Mapping[str, RawUsage]) -> Any:
+def _said_once(key: str, there: Mapping[str, RawUsage]) -> object:
     said = {f"{name}.{key}": value[key] for name, value in there.items() if key in value}
     given = [value for value in said.values() if value is not None]
     if len(given) > 1 and all(isinstance(value, int) for value in given):

@@ -103,7 +103,7 @@ def find_boards(count: int) -> Iterator[NvmlBoard]:
             log.warning("nvml: board %d left out for now: %s", index, error)
 
 
-def _board(handle: Any) -> NvmlBoard:
+def _board(handle: object) -> NvmlBoard:
     uuid = str(call_nvml("nvmlDeviceGetUUID", handle))
     if uuid.startswith("MIG-"):
         handle = call_nvml("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
@@ -125,7 +125,7 @@ def _mig(handle: Any) -> bool:
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _scope(handle: Any) -> EnergyScope:
+def _scope(handle: object) -> EnergyScope:
     """Whether the board answers for its whole module: then host energy must not be added again."""
     wanted = [(field, SCOPE_MODULE) for field in POWER_FIELDS]
     values = _read_now(_fields(handle, wanted))

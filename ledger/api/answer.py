@@ -17,31 +17,31 @@ LIMIT_MAX = 1_000
 ROW_MAX = 2**63
 
 
-def answer(value: Any, status: int = 200) -> Response[bytes]:
+def answer(value: object, status: int = 200) -> Response[bytes]:
     """A JSON response of plain values, mappings and dataclasses."""
     return Response(encode(value), status_code=status, media_type=JSON)
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """JSON bytes; a float among the values is a mistake of ours and raises TypeError."""
     return json.dumps(plain_value(value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def page(rows: Sequence[T], limit: int, key_of: Callable[[T], int]) -> dict[str, Any]:
+def page(rows: Sequence[T], limit: int, key_of: Callable[[T], int]) -> dict[str, object]:
     """A page of rows and the cursor of the next one; `location_of` says where a row stands."""
     more = len(rows) > limit
     shown = list(rows[:limit])
     return {"items": shown, "next": to_cursor(key_of(shown[-1])) if more else None}
 
 
-def page_after(rows: Sequence[ListedRow], limit: int) -> dict[str, Any]:
+def page_after(rows: Sequence[ListedRow], limit: int) -> dict[str, object]:
     """A page of rows that say their own place."""
     last = rows[limit - 1].position if len(rows) > limit else None
     shown = [row.values for row in rows[:limit]]
     return {"items": shown, "next": to_cursor(*last) if last else None}
 
 
-def to_cursor(*keys: Any) -> str:
+def to_cursor(*keys: object) -> str:
     """An opaque place in a list."""
     return urlsafe_b64encode(encode(list(keys))).decode().rstrip("=")
 

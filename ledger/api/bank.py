@@ -1,7 +1,6 @@
 """What banks booked: statements taken, and entries settled by a person."""
 
 from dataclasses import replace
-from typing import Any
 
 from litestar import Response, post
 from litestar.params import FromPath, FromQuery
@@ -31,7 +30,7 @@ async def take_statement(request: ApiRequest, entity: FromQuery[str]) -> Respons
     """
     entries, skipped = read_statement(await whole_body(request))
 
-    async def work(connection: Connection, author: Author) -> Any:
+    async def work(connection: Connection, author: Author) -> object:
         return await import_statement(
             connection, entity_id=entity, entries=entries, author=author, skipped=skipped
         )
@@ -44,7 +43,7 @@ async def match_bank_entry(request: ApiRequest, entry: FromPath[str]) -> Respons
     """Say whose an entry is that waits; it becomes a payment, or a refund."""
     owner = await read_body(request, BankEntryOwner)
 
-    async def work(connection: Connection, author: Author) -> Any:
+    async def work(connection: Connection, author: Author) -> object:
         return await match_by_hand(connection, entry, owner, author)
 
     concerns = {"bank_entry_id": entry, "customer_id": owner.customer_id}

@@ -1,7 +1,5 @@
 """Letters about what is overdue: written, and as they went out."""
 
-from typing import Any
-
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
@@ -23,7 +21,7 @@ from ledger.store.queries import Connection
 async def run(request: ApiRequest, entity: FromQuery[str]) -> Response[bytes]:
     """Write the letters that are due today to customers of an entity; again, what is missing."""
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+    async def work(connection: Connection, author: Author, seal: Seal) -> object:
         done = await run_dunning(connection, entity_id=entity, now=clock.now(), author=author)
         await seal(done)
         return done

@@ -1,7 +1,6 @@
 """POST /v1/events: events of any kind, in any of the bodies people send, an answer per item."""
 
 from functools import lru_cache
-from typing import Any
 
 from litestar import Response, post
 
@@ -115,7 +114,7 @@ def _shown(outcome: RecordOutcome, request_id: str) -> Response[bytes]:
     return Response(body, status_code=200, media_type=JSON)
 
 
-def _refusal(outcome: RecordOutcome, request_id: str) -> dict[str, Any]:
+def _refusal(outcome: RecordOutcome, request_id: str) -> dict[str, object]:
     first = outcome.exceptions[min(outcome.exceptions)]
     why = f"{first.reason}: {first.detail}" if first.reason else f"it is a {first.outcome}"
     return {
@@ -133,7 +132,7 @@ def _created(first: int) -> tuple[bytes, ...]:
     return tuple(encode(_item(ItemOutcome(n, counted))) for n in range(first, first + STEP))
 
 
-def _item(item: ItemOutcome) -> dict[str, Any]:
+def _item(item: ItemOutcome) -> dict[str, object]:
     return {
         "ordinal": item.ordinal,
         "outcome": item.outcome,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -56,7 +56,7 @@ async def issue(request: Asked) -> Response[bytes]:
     asked = await read_body(request, InvoiceAsk)
     allow = IssueRules(asked.allow_unpriced, asked.allow_open_period, asked.supplementary)
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+    async def work(connection: Connection, author: Author, seal: Seal) -> object:
         return await flow.issue_invoice(
             connection,
             subscription_id=asked.subscription_id,
@@ -77,7 +77,7 @@ async def run(request: Asked) -> Response[bytes]:
     allow = IssueRules(unpriced=asked.allow_unpriced, open_period=asked.allow_open_period)
     release = frozenset(asked.release)
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+    async def work(connection: Connection, author: Author, seal: Seal) -> object:
         done = await run_invoices(
             connection,
             RunAsk(asked.entity_id, asked.at, clock.now(), _because(author, asked), allow, release),
@@ -140,7 +140,7 @@ async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
     async with reading(request) as connection:
         invoice = await _find(connection, invoice_id)
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> Any:
+    async def work(connection: Connection, author: Author, seal: Seal) -> object:
         return await credit_invoice(
             connection,
             named=str(invoice_id),
@@ -221,7 +221,7 @@ def _because(author: Author, asked: InvoiceRunAsk) -> Author:
     return replace(author, reason=asked.reason, stated=True) if asked.reason else author
 
 
-def _concerns(asked: InvoiceAsk) -> dict[str, Any]:
+def _concerns(asked: InvoiceAsk) -> dict[str, object]:
     return {"subscription_id": asked.subscription_id}
 
 

@@ -215,12 +215,12 @@ def _answer_schema(contract: Contract, answer: type[BaseModel]) -> Schema:
     return row
 
 
-def _object(**fields: Any) -> Schema:
+def _object(**fields: object) -> Schema:
     closed = {"required": sorted(fields), "additionalProperties": False}
     return {"type": "object", "properties": fields, **closed}
 
 
-def _maybe(schema: Mapping[str, Any]) -> Schema:
+def _maybe(schema: Mapping[str, object]) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 

@@ -100,7 +100,7 @@ def _text(where: str, raw: bytes) -> str:
     return text
 
 
-def _check_path(name: str, value: Any) -> None:
+def _check_path(name: str, value: object) -> None:
     if isinstance(value, str):
         # What a server could not decode is left as half characters or as signs of replacement.
         if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):

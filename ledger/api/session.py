@@ -119,7 +119,7 @@ async def read_body(request: ApiRequest, model: type[M]) -> M:
     return read_input(model, await read_object(request))
 
 
-async def read_object(request: ApiRequest) -> dict[str, Any]:
+async def read_object(request: ApiRequest) -> dict[str, object]:
     """The JSON body as an object."""
     try:
         return decode_line((await whole_body(request)).removeprefix(MARK))
@@ -140,7 +140,7 @@ async def write(
     `concerns` names what is written, so that a key bound to an entity writes of that entity alone.
     """
 
-    async def whole(connection: Connection, author: Author, seal: Seal) -> Any:
+    async def whole(connection: Connection, author: Author, seal: Seal) -> object:
         async with writing(connection):
             value = await work(connection, author)
             await seal(value)
@@ -167,7 +167,7 @@ async def write_long(
     request: ApiRequest,
     work: LongWork,
     *,
-    concerns: Mapping[str, Any],
+    concerns: Mapping[str, object],
     status: int = 201,
 ) -> Response[bytes]:
     """`write`, for work of several transactions: it calls `seal` with its answer in the last one.
@@ -179,7 +179,7 @@ async def write_long(
     if len(key) > KEY_MAX:
         raise ConflictError(f"The idempotency key is over {KEY_MAX} characters.", "Send less.")
 
-    async def seal(value: Any) -> None:
+    async def seal(value: object) -> None:
         if key:
             await _store(request, connection, key, status, encode(value))
 

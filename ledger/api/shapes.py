@@ -1,7 +1,6 @@
 """The shapes of what flows return, for the API and for the command line alike."""
 
 from dataclasses import fields
-from typing import Any
 
 from ledger.api.answer import to_cursor
 from ledger.documents.invoice_json import (
@@ -95,7 +94,7 @@ def show_trace(trace: LineTrace) -> dict[str, object]:
     }
 
 
-def show_conflict(shown: Shown) -> dict[str, Any]:
+def show_conflict(shown: Shown) -> dict[str, object]:
     """A conflict with what is stored and what was offered, as far as it is kept."""
     conflict = shown.conflict
     return {

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
 
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -43,10 +42,10 @@ async def release(request: ApiRequest, customer_ref: FromPath[str]) -> Response[
     """Book what waits under a name to the customer it now is; rating bills it then."""
     state = state_of(request)
 
-    def shown(released: int) -> dict[str, Any]:
+    def shown(released: int) -> dict[str, object]:
         return {"customer_ref": customer_ref, "released": released}
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, Any]:
+    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, object]:
         released = await release_by_hand(
             connection,
             customer_ref,
@@ -104,7 +103,7 @@ async def dismiss(request: ApiRequest, quarantine_id: FromPath[int]) -> Response
     """Take an event that could not be read out of what waits: `reason` says why."""
     given = await read_body(request, Dismissal)
 
-    async def work(connection: Connection, author: Author) -> dict[str, Any]:
+    async def work(connection: Connection, author: Author) -> dict[str, object]:
         said = replace(author, reason=given.reason)
         done = await dismiss_quarantine(connection, [quarantine_id], said, now=clock.now())
         return {"quarantine_id": quarantine_id, "dismissed": done}
@@ -159,11 +158,11 @@ async def resolve(request: ApiRequest, conflict_id: FromPath[int]) -> Response[b
     given = await read_body(request, ConflictResolution)
     state = state_of(request)
 
-    def shown(outcomes: Sequence[ItemOutcome]) -> dict[str, Any]:
+    def shown(outcomes: Sequence[ItemOutcome]) -> dict[str, object]:
         events = [outcome.outcome for outcome in outcomes]
         return {"conflict_id": conflict_id, "resolution": given.resolution, "events": events}
 
-    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, Any]:
+    async def work(connection: Connection, author: Author, seal: Seal) -> dict[str, object]:
         outcomes = await resolve_conflict(
             connection,
             conflict_id,

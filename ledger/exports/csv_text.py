@@ -61,7 +61,7 @@ def table(name: str, part: str, columns: Callable[[ExportScope], Sequence[Column
     def head(scope: ExportScope) -> Iterator[str]:
         yield write_lines([[name for name, _ in columns(scope)]])
 
-    def lines(scope: ExportScope, rows: Iterable[Any]) -> Iterator[str]:
+    def lines(scope: ExportScope, rows: Iterable[object]) -> Iterator[str]:
         chosen = columns(scope)
         yield write_lines(
             [_cell(read(row), row, raw=scope.raw) for _, read in chosen] for row in rows

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ledger.domain.errors import UnavailableError
 from ledger.store import backup as store
@@ -35,7 +34,7 @@ async def back_up(
     *,
     url: str,
     folder: Path,
-    settings: Mapping[str, Any],
+    settings: Mapping[str, object],
     now: datetime,
     progress: Progress,
 ) -> Manifest:

@@ -302,7 +302,7 @@ class Grouping:
         yield write_lines([_cell(said[name], raw) for name in columns] for said in values)
 
 
-def _cell(value: Any, raw: bool) -> str:
+def _cell(value: object, raw: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, str):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.store.metering.archive_files import pieces_of, sha256_of
@@ -86,7 +86,7 @@ def copy_file(source: Location, target: Path, progress: Progress) -> None:
         os.fsync(written.fileno())
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """A JSON document that is on the disk when this returns."""
     with _new_private(path) as file:
         file.write(json.dumps(value, indent=2).encode() + b"\n")

@@ -41,7 +41,7 @@ class DatedTable:
     async def find_open(
         self,
         connection: Connection,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         *,
         valid_from: datetime,
         valid_to: datetime | None,

@@ -25,14 +25,14 @@ class Group(NamedTuple):
 
 
 async def read_groups(
-    connection: Connection, what: str, size: int, **given: Any
+    connection: Connection, what: str, size: int, **given: object
 ) -> AsyncIterator[list[Group]]:
     """Groups of the query `what`, `size` at a time; in a transaction."""
     async for page in GROUPED[what].pages(connection, size, **given):
         yield _groups(what, page)
 
 
-async def list_groups(connection: Connection, what: str, **given: Any) -> list[Group]:
+async def list_groups(connection: Connection, what: str, **given: object) -> list[Group]:
     """As many groups of the query `what` as asked for."""
     return _groups(what, await GROUPED[what].rows(connection, **given))
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from ledger.store.queries import Connection, load_queries
 
@@ -31,7 +30,7 @@ class ApiKey:
 
 
 async def insert_api_key(
-    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+    connection: Connection, values: Mapping[str, object], *, batch_seq: int
 ) -> None:
     """Store a new key."""
     await KEYS["insert_api_key"].run(connection, **values, batch_seq=batch_seq)

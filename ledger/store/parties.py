@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ledger.domain.author import Author
 from ledger.domain.entity import LegalEntity
@@ -64,7 +63,7 @@ async def insert_manual_write(
     batch_seq: int,
     action: str,
     subject: str,
-    detail: Mapping[str, Any],
+    detail: Mapping[str, object],
 ) -> None:
     """Keep a write by hand."""
     await PARTIES["insert_manual_write"].run(
@@ -91,7 +90,7 @@ async def find_entity(connection: Connection, entity_id: str) -> Entity | None:
 
 
 async def insert_entity(
-    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+    connection: Connection, values: Mapping[str, object], *, batch_seq: int
 ) -> None:
     """Store a new entity."""
     await PARTIES["insert_entity"].run(connection, **values, batch_seq=batch_seq)
@@ -125,7 +124,7 @@ async def find_customer(connection: Connection, customer_id: str) -> Customer | 
 
 
 async def insert_customer(
-    connection: Connection, values: Mapping[str, Any], *, batch_seq: int
+    connection: Connection, values: Mapping[str, object], *, batch_seq: int
 ) -> None:
     """Store a new customer."""
     await PARTIES["insert_customer"].run(connection, **values, batch_seq=batch_seq)

@@ -49,29 +49,29 @@ class Query:
     sql: str
     parameters: tuple[str, ...]
 
-    async def rows(self, connection: Reader, **given: Any) -> Rows:
+    async def rows(self, connection: Reader, **given: object) -> Rows:
         """All rows."""
         return await connection.fetch(self.sql, *self._arguments(given))
 
-    async def row(self, connection: Reader, **given: Any) -> asyncpg.Record | None:
+    async def row(self, connection: Reader, **given: object) -> asyncpg.Record | None:
         """The first row, or None."""
         return await connection.fetchrow(self.sql, *self._arguments(given))
 
     async def values(
-        self, connection: Reader, kind: Callable[..., Value], /, **given: Any
+        self, connection: Reader, kind: Callable[..., Value], /, **given: object
     ) -> list[Value]:
         """All rows as values, as `values_of` makes them."""
         return values_of(kind, await self.rows(connection, **given))
 
     async def first(
-        self, connection: Reader, kind: Callable[..., Value], /, **given: Any
+        self, connection: Reader, kind: Callable[..., Value], /, **given: object
     ) -> Value | None:
         """The first row as a value, or None."""
         row = await self.row(connection, **given)
         return None if row is None else values_of(kind, [row])[0]
 
     async def value_pages(
-        self, connection: Connection, kind: Callable[..., Value], size: int, /, **given: Any
+        self, connection: Connection, kind: Callable[..., Value], size: int, /, **given: object
     ) -> AsyncIterator[list[Value]]:
         """All rows as values, `size` at a time; needs a transaction."""
         async for page in self.pages(connection, size, **given):
@@ -82,20 +82,20 @@ class Query:
         return await connection.fetchval(self.sql, *self._arguments(given))
 
     async def pages(
-        self, connection: Connection, size: int, **given: Any
+        self, connection: Connection, size: int, **given: object
     ) -> AsyncIterator[list[asyncpg.Record]]:
         """All rows, `size` at a time; needs a transaction."""
         cursor = await connection.cursor(self.sql, *self._arguments(given))
         while page := await cursor.fetch(size):
             yield page
 
-    async def run(self, connection: Connection, **given: Any) -> int:
+    async def run(self, connection: Connection, **given: object) -> int:
         """Execute and return how many rows were written."""
         status = await connection.execute(self.sql, *self._arguments(given))
         last = status.rpartition(" ")[2]
         return int(last) if last.isdigit() else 0
 
-    def _arguments(self, given: Mapping[str, Any]) -> list[Any]:
+    def _arguments(self, given: Mapping[str, object]) -> list[object]:
         if given.keys() != set(self.parameters):
             raise TypeError(f"query {self.name} takes {self.parameters}, got {tuple(given)}")
         return [given[name] for name in self.parameters]

@@ -40,7 +40,7 @@ def _changed(
     return changed
 
 
-def _formed(values: list[Any], changed: Sequence[tuple[int, type]]) -> Sequence[Any]:
+def _formed(values: list[Any], changed: Sequence[tuple[int, type]]) -> Sequence[object]:
     for at, form in changed:
         if values[at] is not None:
             values[at] = form(values[at])
@@ -55,7 +55,7 @@ def _forms(kind: Any) -> Mapping[str, type | None]:
     return {name: _form(hints[name]) for name in names}
 
 
-def _form(hint: Any) -> type | None:
+def _form(hint: object) -> type | None:
     for each in (hint, *get_args(hint)) if type(None) in get_args(hint) else (hint,):
         form: type = get_origin(each) or each
         if form in FORMS:

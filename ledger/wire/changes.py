@@ -1,6 +1,6 @@
 """What changes of an entity or a customer from a day on; what is left out stays as it is."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -66,7 +66,7 @@ class PartyChange(InputModel):
         return tuple(name for name in cls.model_fields if name not in _DAYS and name != cls.key)
 
     @property
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, object]:
         """The new values of the fields that were sent."""
         named = self.model_fields_set - _DAYS - {self.key}
         return {name: getattr(self, name) for name in sorted(named)}

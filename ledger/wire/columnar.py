@@ -81,7 +81,7 @@ def read_columns(
     return ColumnarBatch(count, ids == "place", tuple(columns))
 
 
-def event_at(batch: ColumnarBatch, ordinal: int, header: BatchHeader | None) -> dict[str, Any]:
+def event_at(batch: ColumnarBatch, ordinal: int, header: BatchHeader | None) -> dict[str, object]:
     """One event of a batch as an object; an id that is its place needs the batch header."""
     event: dict[str, Any] = {}
     if batch.ids_are_ordinals:
@@ -111,7 +111,7 @@ def raw_values(data: memoryview, *, width: int, count: int) -> "array[int] | lis
     return values
 
 
-def _value(column: Column, raw: int) -> Any:
+def _value(column: Column, raw: int) -> object:
     if column.kind == "text":
         return column.values[raw]
     if column.kind == "json":
@@ -134,7 +134,7 @@ def _header(body: bytes) -> tuple[dict[str, Any], int]:
     return head, end
 
 
-def _parsed(said: bytes | str, where: str) -> Any:
+def _parsed(said: bytes | str, where: str) -> object:
     floats = list[str]()
     try:
         text = said.decode() if isinstance(said, bytes) else said
@@ -147,7 +147,7 @@ def _parsed(said: bytes | str, where: str) -> Any:
     return value
 
 
-def _column(item: Any, view: memoryview, *, at: int, count: int) -> tuple[Column, int]:
+def _column(item: object, view: memoryview, *, at: int, count: int) -> tuple[Column, int]:
     if not isinstance(item, dict):
         raise ColumnarError(f"columns: found {shorten(item)}; send an object for each column")
     path, kind, width = item.get("path"), item.get("kind"), item.get("width")

@@ -45,7 +45,7 @@ def encode_columnar(events: Sequence[EventDict], header: BatchHeader | None) -> 
     return b"".join((MAGIC, len(text).to_bytes(4, "little"), text, *(data for _, data in columns)))
 
 
-def _are_ordinals(ids: Mapping[int, Any], count: int, header: BatchHeader | None) -> bool:
+def _are_ordinals(ids: Mapping[int, object], count: int, header: BatchHeader | None) -> bool:
     if header is None or len(ids) != count:
         return False
     prefix = ordinal_id(epoch=header.epoch, sequence=header.sequence, ordinal=0)[:-1]
@@ -138,17 +138,17 @@ def _indexed(values: list[str]) -> tuple[list[int], list[str]]:
     return [indexes.setdefault(value, len(indexes)) for value in values], list(indexes)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(_without_nulls(value), separators=(",", ":"), ensure_ascii=False)
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return value
 
 
-def _bitmap(cells: Mapping[int, Any], count: int) -> bytes:
+def _bitmap(cells: Mapping[int, object], count: int) -> bytes:
     bits = bytearray((count + 7) // 8)
     for index in cells:
         bits[index >> 3] |= 1 << (index & 7)

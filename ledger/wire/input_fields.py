@@ -100,7 +100,7 @@ def _shown_lines(text: str) -> str:
     return "\n".join(_shown(line) for line in text.replace("\r\n", "\n").split("\n"))
 
 
-def _whole_as_decimal(value: Any) -> Any:
+def _whole_as_decimal(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     return value

@@ -190,11 +190,11 @@ def _field_type(model: type[BaseModel], name: str) -> Any:
     return _bare(kind)
 
 
-def _bare(kind: Any) -> Any:
+def _bare(kind: object) -> object:
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
-def _cell(kind: Any, text: str) -> Any:
+def _cell(kind: object, text: str) -> object:
     if kind is int and text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20:
         return int(text)
     if kind is bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,6 +42,6 @@ def _adapter(kind: str) -> TypeAdapter[Event]:
     return TypeAdapter(EVENT_TYPES[kind])
 
 
-def _type_problem(raw: Mapping[Any, Any]) -> Problem:
+def _type_problem(raw: Mapping[object, object]) -> Problem:
     said = shorten(raw["type"]) if "type" in raw else "nothing"
     return Problem("type", said, f"send one of {', '.join(EVENT_TYPES)}", "unknown_type")

@@ -31,7 +31,7 @@ def plain_value(value: Any) -> Any:
     return _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     match value:
         case Decimal():
             return plain_decimal(value)

@@ -21,7 +21,7 @@ def load_json(text: str | bytes, *, parse_float: Callable[[str], Any] | None = N
     )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
         seen = set[str]()

@@ -8,7 +8,7 @@ from tests.architecture.figures import LOOSE, count_loose
 from tests.architecture.sources import SHIPPED, parse, sources
 
 # Lower a number when it has fallen; none is ever raised.
-MOST = {"Any": 454, "Record": 0, "cast": 5, "ignore": 19}
+MOST = {"Any": 347, "Record": 0, "cast": 5, "ignore": 19}
 
 
 @pytest.mark.parametrize("name", LOOSE)

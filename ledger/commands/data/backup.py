@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from pydantic import SecretStr
@@ -131,7 +130,7 @@ async def _restore(url: str, folder: Path, archive: Path | None) -> RestoreRepor
         await connection.close()
 
 
-def kept_settings(settings: Settings) -> dict[str, Any]:
+def kept_settings(settings: Settings) -> dict[str, object]:
     """Every setting as text, and the names of secrets that are set and not kept here."""
     secret = [
         name
@@ -150,7 +149,7 @@ def kept_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _plain(folder: Path, made: Manifest) -> dict[str, Any]:
+def _plain(folder: Path, made: Manifest) -> dict[str, object]:
     return {
         "folder": str(folder.absolute()),
         "made_at": made.made_at,

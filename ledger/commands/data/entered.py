@@ -1,7 +1,6 @@
 """`tokenledger list`, `show`, `change` and `end`: what was entered, whatever its kind."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
@@ -189,7 +188,7 @@ def _print(kind: Resource, title: str, rows: Sequence[Mapping[str, object]]) -> 
     print_table(title, columns, cells, first=first)
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, list):
         return ", ".join(value) or None
     if isinstance(value, dict):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -71,7 +70,7 @@ def read_models(
     return models
 
 
-def _texts(cells: Mapping[str, Any]) -> dict[str, str]:
+def _texts(cells: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in cells.items() if value is not None}
 
 

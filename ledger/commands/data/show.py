@@ -60,7 +60,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {plural}"
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(plain_value(value), indent=2, ensure_ascii=False))
 
@@ -108,7 +108,7 @@ def _wide() -> bool:
     return context is not None and bool(context.meta.get(WIDE))
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """A value in a table; unknown is a dash, never 0."""
     if value is None:
         return "–"

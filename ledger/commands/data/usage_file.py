@@ -96,7 +96,7 @@ def _first_char(path: Path, text: TextIO) -> str:
     return begun.lstrip()[:1]
 
 
-def _explained(path: Path, rows: Iterator[Any]) -> Iterator[Any]:
+def _explained(path: Path, rows: Iterator[object]) -> Iterator[Any]:
     try:
         yield from rows
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -177,7 +177,7 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, object]:
     return value
 
 
-def _at(value: Any, keys: Sequence[str]) -> Any:
+def _at(value: object, keys: Sequence[str]) -> object:
     for name in keys:
         value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -153,7 +153,7 @@ async def _check(url: str, head: str | None) -> _Proved:
     return _Proved(windows, milliseconds, books, seals)
 
 
-def _as_json(proved: _Proved) -> dict[str, Any]:
+def _as_json(proved: _Proved) -> dict[str, object]:
     return {
         "facts": proved.windows.facts,
         "cut_off_id": proved.windows.cut_off.cut_off_id,
@@ -177,7 +177,7 @@ def _as_json(proved: _Proved) -> dict[str, Any]:
     }
 
 
-def _tampering(tampering: Tampering) -> dict[str, Any]:
+def _tampering(tampering: Tampering) -> dict[str, object]:
     return {
         "table": tampering.table,
         "place": tampering.where,
@@ -185,7 +185,7 @@ def _tampering(tampering: Tampering) -> dict[str, Any]:
     }
 
 
-def _disagreement(disagreement: Disagreement) -> dict[str, Any]:
+def _disagreement(disagreement: Disagreement) -> dict[str, object]:
     return {
         "table": disagreement.table,
         "place": disagreement.where,

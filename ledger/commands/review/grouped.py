@@ -93,7 +93,7 @@ def _json_lines(grouping: Grouping, totals: Totals, page: Sequence[Group]) -> It
     yield ",\n".join(_json(grouping.say(row)) for row in page)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(plain_value(value), ensure_ascii=False)
 
 

@@ -73,7 +73,7 @@ def database_options(command: Command) -> Command:
     """Give a command `--data-dir`, and its `database` argument."""
 
     @wraps(command)
-    def wrapped(*args: Any, data_dir: Path | None, **rest: Any) -> Any:
+    def wrapped(*args: object, data_dir: Path | None, **rest: object) -> object:
         return command(*args, database=Database(Settings(), data_dir), **rest)
 
     return click.option(

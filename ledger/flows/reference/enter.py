@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -238,7 +238,7 @@ async def _keep(
     batch_seq: int,
     noun: str,
     subject: str,
-    detail: Mapping[str, Any],
+    detail: Mapping[str, object],
 ) -> None:
     await keep_write(
         connection,
@@ -262,7 +262,7 @@ async def enter_dated(
     return written.row_id
 
 
-def _undated(new: DatedInput) -> dict[str, Any]:
+def _undated(new: DatedInput) -> dict[str, object]:
     said = new.model_dump(exclude=set(_DATES))
     # As the store gives lists back, which are compared with these.
     return {name: list(v) if isinstance(v, tuple) else v for name, v in said.items()}
@@ -331,7 +331,7 @@ async def _write_tariff_prices(
     await _keep(connection, author, batch_seq, "tariff prices", tariff.tariff_id, detail)
 
 
-def _deployment_values(new: NewDeployment, entity_id: str, gpu_parts: int) -> dict[str, Any]:
+def _deployment_values(new: NewDeployment, entity_id: str, gpu_parts: int) -> dict[str, object]:
     return {
         "deployment_id": new.deployment_id,
         "entity_id": entity_id,
@@ -370,7 +370,7 @@ async def _enter_price_terms(
     return row_id
 
 
-def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, Any]:
+def _price_values(rate_card_id: str, terms: PriceTerms) -> dict[str, object]:
     said = terms.model_dump(mode="json", include=set(PRICE_FIELDS[terms.kind]), exclude_none=True)
     price = load_price(terms.kind, said)
     if terms.hours is not None:

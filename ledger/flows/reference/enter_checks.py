@@ -123,7 +123,9 @@ async def check_prices(connection: Connection, rate_card_id: str) -> None:
         )
 
 
-async def check_unit(connection: Connection, values: Mapping[str, Any], valid: DatedInput) -> None:
+async def check_unit(
+    connection: Connection, values: Mapping[str, object], valid: DatedInput
+) -> None:
     """Refuse a price that is over a thousand times the one before it, or less: its unit slipped."""
     after = _each_amount(values)
     known = await prices.CARD_PRICES.find_open(

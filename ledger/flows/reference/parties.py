@@ -123,7 +123,7 @@ async def _enter(
 
 def _check_known(
     kind: _Kind,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     known: Known,
     details: list[DatedRow],
 ) -> None:

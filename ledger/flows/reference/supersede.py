@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError
@@ -43,7 +42,7 @@ async def writing(connection: Connection) -> AsyncIterator[None]:
 async def write_dated(
     connection: Connection,
     table: DatedTable,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     *,
     valid: DatedInput,
     replace: bool,
@@ -76,7 +75,7 @@ async def keep_write(
     batch_seq: int,
     action: str,
     subject: str,
-    detail: Mapping[str, Any],
+    detail: Mapping[str, object],
 ) -> None:
     """Keep who wrote this, why, and what they said; InvalidInputError where that holds in a closed
     month and they say no reason."""
@@ -97,12 +96,12 @@ def describe_period(valid_from: datetime, valid_to: datetime | None) -> str:
     return f"from {short_time(valid_from)} {until}"
 
 
-def _says_the_same(row: DatedRow, values: Mapping[str, Any], valid: DatedInput) -> bool:
+def _says_the_same(row: DatedRow, values: Mapping[str, object], valid: DatedInput) -> bool:
     same_period = (row.valid_from, row.valid_to) == (valid.valid_from, valid.valid_to)
     return same_period and all(row.values[name] == value for name, value in values.items())
 
 
-def _overlap(table: DatedTable, values: Mapping[str, Any], row: DatedRow) -> ConflictError:
+def _overlap(table: DatedTable, values: Mapping[str, object], row: DatedRow) -> ConflictError:
     name = " / ".join(str(values[key]) for key in table.keys if values[key] not in (None, ""))
     period = describe_period(row.valid_from, row.valid_to)
     differing = [
@@ -123,7 +122,7 @@ def short_time(moment: datetime) -> str:
     return format_rfc3339(moment).replace(":00.000000Z", "Z")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime):

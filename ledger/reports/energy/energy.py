@@ -144,7 +144,7 @@ def to_json(report: EnergyReport) -> dict[str, Any]:
     }
 
 
-def _row_json(row: EnergyRow) -> dict[str, Any]:
+def _row_json(row: EnergyRow) -> dict[str, object]:
     return {
         "name": row.name,
         "output_tokens": row.output_tokens,

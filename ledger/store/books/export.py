@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from ledger.domain.books.exported import (
     ExportedEntity,
@@ -43,14 +42,14 @@ async def find_entity(
     return await EXPORT["find_entity"].first(connection, ExportedEntity, entity_id=entity_id, at=at)
 
 
-async def find_journal_head(connection: Connection, **within: Any) -> JournalHead:
+async def find_journal_head(connection: Connection, **within: object) -> JournalHead:
     """What the postings of a period name."""
     (head,) = await JOURNAL["find_journal_head"].values(connection, JournalHead, **within)
     return head
 
 
 def read_part(
-    connection: Connection, part: str, size: int, **given: Any
+    connection: Connection, part: str, size: int, **given: object
 ) -> AsyncIterator[Sequence[ExportedRow]]:
     """A part's rows in the order of its files, `size` at a time; needs a transaction.
 
