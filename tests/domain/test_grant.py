@@ -52,7 +52,7 @@ def test_it_is_drawn_by_priority_then_by_expiry_then_by_age() -> None:
         grant("for-ever"),
         grant("younger", granted_on=FIRST + timedelta(days=1)),
         grant("expires", expires_on=date(2024, 4, 1)),
-        grant("first", expires_on=date(2024, 3, 20)),
+        grant("first", expires_on=date(2024, 3, 20), granted_on=FIRST + timedelta(days=2)),
         grant("last", priority=5, expires_on=date(2024, 3, 10)),
     ]
     found = drawn(grants, [use(2, "45")])

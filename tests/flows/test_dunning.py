@@ -131,8 +131,15 @@ def test_levels_come_in_order_once_and_never_too_soon(days: list[int], pauses: l
     today, levels = due, []
     for pause in pauses:
         today += timedelta(days=pause)
-        for each in due_reminders([item], last, days, today):
-            before = last.get(1)
+        before, found = last.get(1), due_reminders([item], last, days, today)
+        reached = before.level if before else 0
+        if reached < len(days):
+            # As soon as both have gone by: its days overdue, and those since the letter before.
+            waits = [(today - due, days[reached])]
+            if before:
+                waits.append((today - before.written_on, days[reached] - days[reached - 1]))
+            assert len(found) == all(gone.days >= wait for gone, wait in waits)
+        for each in found:
             assert each.level == (before.level if before else 0) + 1
             assert each.late_days >= days[each.level - 1]
             if before:
