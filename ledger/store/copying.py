@@ -58,14 +58,22 @@ async def copy_text(
 ) -> None:
     """Rows of texts, whole numbers, decimals and nothing by a COPY of text: of many decimals that
     takes a quarter of what their binary form does."""
-    text = "".join([f"{_line(row)}\n" for row in rows])
+    await copy_lines(connection, table, columns, map(fields_of, rows))
+
+
+async def copy_lines(
+    connection: Connection, table: str, columns: Sequence[str], lines: Iterable[str]
+) -> None:
+    """The same of rows whose fields are in a line each."""
+    text = "".join([f"{line}\n" for line in lines])
     copy = connection.copy_to_table(
         table, source=BytesIO(text.encode()), columns=list(columns), format="text"
     )
     await while_connected(connection, copy)
 
 
-def _line(row: Sequence[object]) -> str:
+def fields_of(row: Sequence[object]) -> str:
+    """A row, or some of its values, as fields of a line."""
     line = "\t".join([value if type(value) is str else str(value) for value in row])
     # Few have a sign that means something else to COPY, or might have nothing; a pattern of all
     # these would take longer than the rest.

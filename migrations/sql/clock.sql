@@ -1,11 +1,14 @@
 -- The stored clock: every batch draws a number, every reader draws a cut-off.
 -- A cut-off never waits for a batch, and no batch can land behind a cut-off already drawn.
 
+-- Both are asked of each element of each array that is stored: what has no scale, as NaN has none, is refused without being
+-- compared, and nothing is trimmed that is short enough.
 CREATE DOMAIN amount AS numeric
-  CHECK (VALUE NOT IN ('NaN', 'Infinity', '-Infinity') AND scale(trim_scale(VALUE)) <= 12);
+  CHECK (VALUE IS NULL OR (scale(VALUE) <= 12 OR scale(trim_scale(VALUE)) <= 12) IS TRUE);
 COMMENT ON DOMAIN amount IS 'Money or rate: refused, never rounded, beyond twelve decimals.';
 
-CREATE DOMAIN quantity AS numeric CHECK (VALUE NOT IN ('NaN', 'Infinity', '-Infinity') AND VALUE = trunc(VALUE));
+CREATE DOMAIN quantity AS numeric
+  CHECK (VALUE IS NULL OR (scale(VALUE) = 0 OR scale(trim_scale(VALUE)) = 0) IS TRUE);
 COMMENT ON DOMAIN quantity IS 'Units added up over windows: whole, and without the end that 64 bits have.';
 
 -- Three letters, without the regular expression that would take most of the time of storing a charge's other columns.

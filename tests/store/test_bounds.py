@@ -55,3 +55,18 @@ async def test_a_price_of_1e64_is_refused(worker: Connection) -> None:
                        tstzrange('2024-01-01Z', NULL), int8range(1, NULL))""",
             {"amount": "1e64", "per": 1},
         )
+
+
+@pytest.mark.parametrize(("kind", "decimals"), [("amount", 12), ("quantity", 0)])
+async def test_a_number_is_refused_that_is_too_fine_or_none(
+    worker: Connection, kind: str, decimals: int
+) -> None:
+    """Zeros behind the point say nothing, and what is unknown is let through."""
+    text = f"SELECT $1::text::{kind}::text"
+    finest = "1." + "3".rjust(decimals, "0") if decimals else "13"
+    for fine in (finest, f"-{finest}", "1." + "0" * 30, "1" + "0" * 40, None):
+        assert await worker.fetchval(text, fine) == fine
+    point = "" if decimals else "."
+    for wrong in ("NaN", "Infinity", "-Infinity", f"{finest}{point}1", f"-{finest}{point}1000"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await worker.fetchval(text, wrong)

@@ -13,7 +13,7 @@ from ledger.domain.pricing.rate_card import UsageKey
 from ledger.store.array_texts import decimal_texts, name_texts, whole_texts
 from ledger.store.binary_read import INT4, INT8, TIME, read_columns
 from ledger.store.connect import CutOff
-from ledger.store.copying import copy_out, copy_text
+from ledger.store.copying import copy_lines, copy_out, fields_of
 from ledger.store.pricing.rating import CustomerPeriod
 from ledger.store.queries import Connection, load_queries
 
@@ -93,17 +93,18 @@ async def append_plain_charges(
     """Append what days, by customer, start and subscription, come to and count; returns how many
     charges."""
     begins = {start: start.isoformat() for start in {start for _, start, _ in days}}
-    stored = entity.entity_id, cut_off.cut_off_id, stored_seq
-    named = [(name, begins[start], subscription, *stored) for name, start, subscription in days]
-    charged = [
-        (*day, *lists)
-        for day, *lists in zip(named, *_lists(charges), strict=True)
-        if lists[-1] != _NOTHING
+    stored = fields_of((entity.entity_id, cut_off.cut_off_id, stored_seq))
+    named = [
+        f"{fields_of((name, begins[start], subscription))}\t{stored}"
+        for name, start, subscription in days
     ]
-    await copy_text(connection, "charge_day", (*_DAY, *_LISTS), charged)
+    charged = zip(named, *_lists(charges), strict=True)
+    lines = ["\t".join(fields) for fields in charged if fields[-1] != _NOTHING]
+    await copy_lines(connection, "charge_day", (*_DAY, *_LISTS), lines)
     counted = zip(named, charges.requests.tolist(), strict=True)
-    used = [(*day, requests, *_NO_MARKS.values()) for day, requests in counted if requests]
-    await copy_text(connection, "usage_day", (*_DAY, "requests", *_NO_MARKS), used)
+    marks = fields_of([*_NO_MARKS.values()])
+    used = [f"{day}\t{requests}\t{marks}" for day, requests in counted if requests]
+    await copy_lines(connection, "usage_day", (*_DAY, "requests", *_NO_MARKS), used)
     return charges.days.size
 
 
