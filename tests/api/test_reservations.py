@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ledger.store.queries import Connection
 from tests.api.served import Served, attempt
 
 SINCE = "2023-01-01T00:00:00Z"
@@ -53,6 +54,17 @@ async def test_it_is_held_refused_released_and_settled(served: Served) -> None:
         ("used", 80),
         ("used", 100),
     ]
+
+
+async def test_a_budget_that_is_entered_knows_for_good_what_was_used(
+    served: Served, worker: Connection
+) -> None:
+    served.send(attempt("e1"))
+    budget(served)
+    (balance,) = served.get("/v1/budget-balances", role="customer").json()["items"]
+    assert balance["used"] == "1100"
+    # Behind its commit, where whoever was on the way is seen as well.
+    assert await worker.fetchval("SELECT count(*) FROM entered_budget") == 0
 
 
 async def test_a_key_reserves_and_sees_its_own_only(served: Served) -> None:
