@@ -54,14 +54,16 @@ END $$;
 CREATE TRIGGER month_is_open AFTER INSERT ON journal_entry
   REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_closed_month();
 
--- Nor is a line added to an entry that stands in one.
+-- Nor is a line added to an entry that stands in one. OFFSET 0 has each entry found by its key: a session plans this while the
+-- journal is small, and would go through all of it for each few entries ever after.
 CREATE FUNCTION refuse_line_of_closed_month() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   wrong record;
 BEGIN
   SELECT n.entity_id, n.until INTO wrong
     FROM (SELECT e.entity_id, min(e.booked_for) AS booked_for, closed_until(e.entity_id) AS until
-            FROM (SELECT DISTINCT p.entry_id FROM new_lines p) l JOIN journal_entry e USING (entry_id)
+            FROM (SELECT DISTINCT p.entry_id FROM new_lines p) l
+           CROSS JOIN LATERAL (SELECT * FROM journal_entry v WHERE v.entry_id = l.entry_id OFFSET 0) e
            GROUP BY e.entity_id) n
    WHERE n.booked_for < n.until LIMIT 1;
   IF FOUND THEN

@@ -74,18 +74,24 @@ CREATE INDEX ON notice_delivery (notice_id);
 CREATE FUNCTION is_active(of_webhook text) RETURNS boolean LANGUAGE sql STABLE
 RETURN coalesce((SELECT s.active FROM webhook_state s WHERE s.webhook_id = of_webhook ORDER BY s.state_id DESC LIMIT 1), true);
 
--- Whether any webhook is to hear of it: what nobody wants to know is not written.
+-- Webhooks that are to hear of it. PostgreSQL puts it into the query that names it, which of many rows at once costs a fraction
+-- of what calling is_wanted() for each does.
+CREATE FUNCTION wanting(of_event text, of_entity text, of_customer text) RETURNS SETOF webhook LANGUAGE sql STABLE
+BEGIN ATOMIC
+  SELECT w.* FROM webhook w
+   WHERE w.entity_id = of_entity AND of_event = ANY (w.events) AND coalesce(w.customer_id = of_customer, true);
+END;
+
+-- Whether any is: what nobody wants to know is not written.
 CREATE FUNCTION is_wanted(of_event text, of_entity text, of_customer text) RETURNS boolean LANGUAGE sql STABLE
-RETURN EXISTS (SELECT FROM webhook w WHERE w.entity_id = of_entity AND of_event = ANY (w.events)
-                 AND coalesce(w.customer_id = of_customer, true));
+RETURN EXISTS (SELECT FROM wanting(of_event, of_entity, of_customer));
 
 -- A notice is due at once at every webhook that wants it.
 CREATE FUNCTION queue_notices() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO notice_due (webhook_id, notice_id, due_at)
   SELECT w.webhook_id, n.notice_id, n.noticed_at
-    FROM new_rows n
-    JOIN webhook w ON w.entity_id = n.entity_id AND n.event = ANY (w.events) AND coalesce(w.customer_id = n.customer_id, true);
+    FROM new_rows n CROSS JOIN LATERAL wanting(n.event, n.entity_id, n.customer_id) w;
   RETURN NULL;
 END $$;
 CREATE TRIGGER queues AFTER INSERT ON notice REFERENCING NEW TABLE AS new_rows
@@ -98,7 +104,8 @@ BEGIN
          jsonb_build_object('invoice_id', n.invoice_id, 'number', n.number, 'customer_id', n.customer_id,
                             'subscription_id', n.subscription_id, 'currency', n.currency, 'net_total', n.net_total::text,
                             'tax_total', n.tax_total::text, 'payable', n.payable::text, 'due_on', n.due_on)
-    FROM new_rows n WHERE is_wanted('invoice.issued', n.entity_id, n.customer_id)
+    FROM new_rows n
+   WHERE EXISTS (SELECT FROM wanting('invoice.issued', n.entity_id, n.customer_id))
   ON CONFLICT DO NOTHING;
   RETURN NULL;
 END $$;

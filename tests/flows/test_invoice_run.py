@@ -81,8 +81,10 @@ async def test_a_run_issues_what_each_preview_showed(worker: Connection) -> None
         lines = await list_lines(worker, invoice_id=invoice.invoice_id)
         assert [line.key for line in lines] == [line.key for line in draft.lines]
     assert await numbers(worker) == [f"FACTORY-2023-{n:06d}" for n in range(1, 8)]
-    again = await run_invoices(worker, ASK)
-    assert (again.issued, again.totals, again.parked) == (0, (), ())
+    looked_at: list[int] = []
+    for moment in (WINDOW, WINDOW.date()):
+        again = await run_invoices(worker, replace(ASK, moment=moment), progress=looked_at.append)
+        assert (again.issued, again.totals, again.parked, looked_at) == (0, (), (), [])
     assert not (await check_books(worker)).differing
 
 

@@ -16,7 +16,7 @@ from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, LedgerError, NotFoundError, UnavailableError
 from ledger.domain.money import total
 from ledger.domain.parked import Failed, Parked, park, reason_of
-from ledger.domain.period import DAY, Period
+from ledger.domain.period import DAY, Period, local_day
 from ledger.flows.billing.draft_invoice import (
     InvoiceDraft,
     Moment,
@@ -43,7 +43,7 @@ from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.flows.side_by_side import side_by_side
 from ledger.store import parties, standing
-from ledger.store.billing.draft import list_billed_periods, list_subscriptions
+from ledger.store.billing.draft import list_billed_periods, list_due_subscriptions, list_zones
 from ledger.store.billing.receivables import lock_receivables
 from ledger.store.connect import draw_batch_seq
 from ledger.store.cost import cost
@@ -156,10 +156,7 @@ async def run_invoices(
     await rate(connection, entity_id=entity_id, now=ask.now)
     await draw(connection, entity_id=entity_id, now=ask.now)
     await book_revenue(connection, entity_id=entity_id, now=ask.now)
-    begin = _begin_of(ask.moment)
-    names = await list_subscriptions(
-        connection, entity_id=entity_id, since=begin - ZONES, until=begin + ZONES
-    )
+    names = await _list_due(connection, ask)
     # One run of an entity at a time: a second finds what the first issued.
     async with cost.running(connection, f"{PARKED_AS}:{entity_id}"):
         done = _result(ask, await _issue_all(_Run(connection, ask), names, progress))
@@ -167,6 +164,26 @@ async def run_invoices(
         async with writing(connection):
             await seal(done)
     return done
+
+
+async def _list_due(connection: Connection, ask: RunAsk) -> Names:
+    begin, zones = _begin_of(ask.moment), await list_zones(connection, entity_id=ask.entity_id)
+    return await list_due_subscriptions(
+        connection,
+        entity_id=ask.entity_id,
+        days={name: _day_in(name, ask.moment) for name in zones},
+        since=begin - ZONES,
+        until=begin + ZONES,
+        at=ask.now,
+        parked_as=PARKED_AS,
+    )
+
+
+def _day_in(zone_name: str, moment: Moment) -> tuple[datetime, datetime]:
+    if isinstance(moment, datetime):
+        return moment, moment
+    day = local_day(moment, zone_name)
+    return day.start, day.end
 
 
 async def _issue_all(run: _Run, names: Names, progress: Progress) -> _Outcome:

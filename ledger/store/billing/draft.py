@@ -67,15 +67,39 @@ async def list_payables(
     return payables
 
 
-async def list_subscriptions(
-    connection: Connection, *, entity_id: str, since: datetime, until: datetime
+async def list_due_subscriptions(
+    connection: Connection,
+    *,
+    entity_id: str,
+    days: Mapping[str, tuple[datetime, datetime]],
+    since: datetime,
+    until: datetime,
+    at: datetime,
+    parked_as: str,
 ) -> list[str]:
     """Ids of an entity's subscriptions that are valid at a moment of [since, until), or have an
-    invoice and ended before."""
-    rows = await INVOICE["list_subscriptions"].rows(
-        connection, entity_id=entity_id, since=since, until=until
+    invoice and ended before, and may have something to go out `at` a moment.
+
+    `days` are begin and end of the day that is to be billed, by zone, or a moment twice.
+    """
+    rows = await INVOICE["list_due_subscriptions"].rows(
+        connection,
+        entity_id=entity_id,
+        zones=list(days),
+        begins=[begin for begin, _ in days.values()],
+        ends=[end for _, end in days.values()],
+        since=since,
+        until=until,
+        at=at,
+        parked_as=parked_as,
     )
     return [row["subscription_id"] for row in rows]
+
+
+async def list_zones(connection: Connection, *, entity_id: str) -> list[str]:
+    """The zones of an entity's subscriptions."""
+    rows = await INVOICE["list_zones"].rows(connection, entity_id=entity_id)
+    return [row["zone"] for row in rows]
 
 
 async def list_credited_apart(

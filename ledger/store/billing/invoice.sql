@@ -42,14 +42,36 @@ SELECT c.customer_id, i.currency, i.payable
                       WHERE v.customer_id = c.customer_id AND v.payable > 0 AND NOT is_void(v.invoice_id)
                       ORDER BY v.invoice_id DESC LIMIT :history) i;
 
--- name: list_subscriptions
--- Subscriptions of an entity that are valid at a moment of a period, or were before and have an invoice.
+-- name: list_due_subscriptions
+-- Subscriptions of an entity that are valid at a moment of a period, or were before and have an invoice; of these such as may
+-- have something to go out: no invoice that stands holds the day or moment that is asked for (in the zone of each), what it was
+-- charged too much is a credit note of its own, or something of it is parked. Invoice (subscription_id, period, run_no).
 SELECT DISTINCT s.subscription_id
-  FROM subscription s JOIN customer c USING (customer_id)
+  FROM subscription s
+  JOIN customer c USING (customer_id)
+  JOIN unnest(:zones::text[], :begins::timestamptz[], :ends::timestamptz[]) AS z (zone, day_begin, day_end) USING (zone)
  WHERE c.entity_id = :entity_id AND upper_inf(s.recorded)
    AND (s.valid && tstzrange(:since, :until)
         OR (upper(s.valid) <= :since AND EXISTS (SELECT FROM invoice i WHERE i.subscription_id = s.subscription_id)))
+   AND (NOT EXISTS (SELECT FROM invoice i
+                     WHERE i.subscription_id = s.subscription_id
+                       AND i.period @> CASE WHEN lower(s.valid) >= z.day_begin AND lower(s.valid) < z.day_end
+                                            THEN lower(s.valid) ELSE z.day_begin END
+                       AND NOT EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = i.invoice_id AND n.voids))
+        OR NOT EXISTS (SELECT FROM subscription l
+                        WHERE l.subscription_id = s.subscription_id AND upper_inf(l.recorded)
+                          AND coalesce(upper(l.valid), 'infinity') > :at)
+        OR EXISTS (SELECT FROM entity_detail d
+                    WHERE d.entity_id = c.entity_id AND upper_inf(d.recorded) AND d.valid @> :at::timestamptz
+                      AND d.overcharges = 'credit_note')
+        OR EXISTS (SELECT FROM parked p
+                    WHERE p.stage = :parked_as AND p.entity_id = c.entity_id AND p.subject = s.subscription_id))
  ORDER BY s.subscription_id;
+
+-- name: list_zones
+-- The zones of an entity's subscriptions.
+SELECT DISTINCT s.zone FROM subscription s JOIN customer c USING (customer_id)
+ WHERE c.entity_id = :entity_id AND upper_inf(s.recorded) ORDER BY 1;
 
 -- name: list_credited_apart
 -- Those of some subscriptions whose overcharges are credit notes of their own: their entity says so, or they have ended, so
@@ -65,7 +87,8 @@ HAVING d.overcharges = 'credit_note' OR max(coalesce(upper(s.valid), 'infinity')
 
 -- name: sum_period_charges
 -- Priced charges of subscriptions in a period of each by what shares an invoice line, at a cut-off, of their customers and of
--- all who are below them; charge (customer_id, day_start, batch_seq) and (payer_id, day_start).
+-- all who are below them; charge (customer_id, day_start, batch_seq) and (payer_id, day_start), usage_key's primary key.
+-- OFFSET 0 has each key found by that: there are few beside all that the table has.
 WITH charged AS MATERIALIZED (
   SELECT n.subscription_id, CASE WHEN l.payer_id IS NULL THEN '' ELSE l.customer_id END AS used_by, l.usage_key_id, l.meter,
          l.price_id, sum(l.quantity) AS quantity, sum(l.amount) AS amount
@@ -79,7 +102,8 @@ WITH charged AS MATERIALIZED (
 )
 SELECT c.subscription_id, k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.price_id, '' AS part, c.used_by,
        sum(c.quantity) AS quantity, sum(c.amount) AS amount
-  FROM charged c JOIN usage_key k USING (usage_key_id)
+  FROM charged c
+ CROSS JOIN LATERAL (SELECT * FROM usage_key v WHERE v.usage_key_id = c.usage_key_id OFFSET 0) k
  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, c.used_by
 HAVING sum(c.quantity) <> 0 OR sum(c.amount) <> 0;
 
