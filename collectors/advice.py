@@ -3,12 +3,15 @@
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from collectors.settings import CollectSettings
+from collectors.errors import CollectError
+from collectors.settings import CollectSettings, HttpSettings
+from collectors.to_http import HttpPublisher
 
 CONNECT_S = 3
 State = Literal["ok", "missing", "trouble"]
@@ -24,6 +27,7 @@ NVML_ADVICE = (
     ("Not Supported", "no counter before Volta; give a power recording or another meter"),
     ("lost", "reset the board, or look for Xid messages in the kernel's log"),
 )
+SENDERS = frozenset({"admin", "ingest"})
 OTHERWISE = "see whether `nvidia-smi -q -d POWER` answers"
 
 
@@ -44,7 +48,8 @@ def nvml_finding(what: str, problem: str) -> HostFinding:
 
 
 def find_lacking(settings: CollectSettings) -> tuple[HostFinding, ...]:
-    """Spool and destination: whether this user can write the one and reach the other."""
+    """Spool and destination: whether this user can write the one and reach the other, and whether
+    the ledger takes events of its key."""
     return (_spool(settings), *_destinations(settings))
 
 
@@ -82,7 +87,10 @@ def _destinations(settings: CollectSettings) -> Iterator[HostFinding]:
     if settings.http is not None:
         url = urlsplit(settings.http.url)
         port = url.port or (443 if url.scheme == "https" else 80)
-        yield _reached("ledger", url.hostname or "", port)
+        ledger = _reached("ledger", url.hostname or "", port)
+        yield ledger
+        if ledger.state == "ok":
+            yield _key(settings.http, settings.source)
     for address in settings.kafka.bootstrap if settings.kafka is not None else ():
         host, _, port_text = address.rpartition(":")
         yield _reached("broker", host, int(port_text) if port_text.isdigit() else 0)
@@ -96,3 +104,21 @@ def _reached(what: str, host: str, port: int) -> HostFinding:
         do = "start it, open the way to it, or correct the address"
         return HostFinding(what, "trouble", f"{where}: {error}", do)
     return HostFinding(what, "ok", f"{where} takes connections")
+
+
+def _key(http: HttpSettings, source: str) -> HostFinding:
+    try:
+        with closing(HttpPublisher(http)) as publisher:
+            said = publisher.whose_key()
+    except CollectError as error:
+        do = "copy the key again, or ask for one: tokenledger keys create --role ingest"
+        return HostFinding("key", "trouble", str(error), do)
+    sources = said.get("sources")
+    named = sources if isinstance(sources, list) else []
+    whose = f"{said.get('key_id')} of role {said['role']}"
+    if said["role"] not in SENDERS:
+        return HostFinding("key", "trouble", whose, "ask for a key of role ingest")
+    if said["role"] == "ingest" and source not in named:
+        do = f"ask for a key for {source}, or set source to one that it is for"
+        return HostFinding("key", "trouble", f"{whose} for {', '.join(map(str, named))}", do)
+    return HostFinding("key", "ok", f"{whose} may send as {source}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 INGEST_PATH = "/v1/events"
+WHO_PATH = "/v1/me"
 HTTP_TIMEOUT_S = 30
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 RETRY_AFTER_S_MAX = 300
@@ -49,6 +50,18 @@ class HttpPublisher:
             if refusal is not None:
                 on_refused(refusal)
 
+    def whose_key(self) -> dict[str, object]:
+        """What the ledger says of the key that is shown: its role, and what it is bound to."""
+        try:
+            reply = self._ask("GET", WHO_PATH, {})
+        except (OSError, HttpError) as error:
+            raise PublishError(f"{self._url.geturl()}: {error!r}") from error
+        said = _object(reply.body)
+        if reply.status != OK or "role" not in said:
+            detail = said.get("detail") if _is_of_ledger(said) else "no ledger says that"
+            raise PublishError(f"answered {reply.status} {reply.reason}: {detail}")
+        return said
+
     def close(self) -> None:
         """Drop the connection."""
         self._connection.close()
@@ -70,22 +83,19 @@ class HttpPublisher:
         )
 
     def _request(self, batch: Batch) -> Reply:
+        told = {**batch.header.to_fields(), "Content-Type": ENCODINGS[batch.header.encoding]}
         # The ledger may have read one that is sent again on a new connection: a duplicate.
+        return self._ask("POST", INGEST_PATH, told, batch.body)
+
+    def _ask(self, method: str, path: str, told: dict[str, str], body: bytes = b"") -> Reply:
         return self._connection.ask(
-            "POST",
-            self._url.path.rstrip("/") + INGEST_PATH,
-            self._headers(batch),
-            body=batch.body,
+            method,
+            self._url.path.rstrip("/") + path,
+            {**told, "Authorization": f"Bearer {self._key}"},
+            body=body,
             until=time.monotonic() + HTTP_TIMEOUT_S,
             bytes_max=ANSWER_BYTES_MAX,
         )
-
-    def _headers(self, batch: Batch) -> dict[str, str]:
-        return {
-            **batch.header.to_fields(),
-            "Content-Type": ENCODINGS[batch.header.encoding],
-            "Authorization": f"Bearer {self._key}",
-        }
 
     def _context(self, settings: HttpSettings) -> "SSLContext | None":
         if self._url.scheme != "https":

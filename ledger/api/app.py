@@ -18,6 +18,7 @@ from ledger.api import (
     me,
     openapi,
     operations,
+    options,
     page,
     reports,
     reservations,
@@ -87,7 +88,7 @@ class _Application(Litestar):
 def create_app(settings: Settings, *, beside: Beside = ALONE) -> Litestar:
     """The application; it opens its pools when it starts."""
     return _Application(
-        route_handlers=list(HANDLERS),
+        route_handlers=[*options.options_of(HANDLERS), *HANDLERS],
         lifespan=[lifespan_of(settings, beside)],
         middleware=[Entrance],
         before_request=_enter,

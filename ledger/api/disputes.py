@@ -16,17 +16,17 @@ from ledger.store.queries import Connection
 from ledger.wire.receivable_inputs import DisputeAsk, DisputeResolution
 
 
-@post("/v1/invoices/{invoice_id:int}/disputes", roles=HOUSE, bound=BY_NAMES)
-async def open_dispute(request: ApiRequest, invoice_id: FromPath[int]) -> Response[bytes]:
+@post("/v1/invoices/{invoice_id:str}/disputes", roles=HOUSE, bound=BY_NAMES)
+async def open_dispute(request: ApiRequest, invoice_id: FromPath[str]) -> Response[bytes]:
     """Keep that a customer disputes an invoice, or a line of it: nobody reminds them meanwhile."""
     asked = await read_body(request, DisputeAsk)
     async with reading(request) as connection:
-        invoice = await find_invoice(connection, str(invoice_id))
+        invoice = await find_invoice(connection, invoice_id)
 
     async def work(connection: Connection, author: Author) -> flow.OpenedDispute:
         return await flow.open_dispute(
             connection,
-            named=str(invoice_id),
+            named=str(invoice.invoice_id),
             line_no=asked.line_no,
             now=clock.now(),
             author=replace(author, reason=asked.reason),

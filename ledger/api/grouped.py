@@ -14,12 +14,12 @@ from ledger import clock
 from ledger.api.access import BY_ROWS, READERS, caller_of
 from ledger.api.answer import LIMIT_MAX, answer, check_limit, from_numbered_cursor, to_cursor
 from ledger.api.apart import REPORTS as AT_REPORTS
-from ledger.api.reports import period_of
+from ledger.api.reports import ends_of
 from ledger.api.request import ApiRequest
 from ledger.api.session import reading, sending, working
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.period import zone
+from ledger.domain.period import month_of, zone
 from ledger.reports.grouped import GroupedReport, Grouping
 from ledger.reports.table import REPORTS
 from ledger.store.connect import CutOff, draw_cut_off, find_cut_off
@@ -34,8 +34,8 @@ PAGES_FOR = timedelta(hours=23)
 class GroupedQuery:
     """What is asked of a report, as it was sent."""
 
-    since: str
-    until: str
+    since: str | None
+    until: str | None
     by: str
     customer: str | None
     entity: str | None
@@ -50,8 +50,8 @@ def _handler(report: GroupedReport) -> HTTPRouteHandler:
 
     async def handler(
         request: ApiRequest,
-        since: FromQuery[str],
-        until: FromQuery[str],
+        since: FromQuery[str | None] = None,
+        until: FromQuery[str | None] = None,
         by: FromQuery[str] = report.by,
         customer: FromQuery[str | None] = None,
         entity: FromQuery[str | None] = None,
@@ -92,10 +92,12 @@ async def _answer(
     request: ApiRequest, report: GroupedReport, asked: GroupedQuery
 ) -> Response[bytes] | Streamed:
     who, limit = await whose(request, asked.customer), check_limit(asked.limit)
-    since, until = period_of(asked.since, asked.until)
-    by = report.names(asked.by)
+    period, by = ends_of(asked.since, asked.until), report.names(asked.by)
     zone(asked.time_zone)
     cut_off, after = await _page_after(request, asked.cursor)
+    # Every page has the month in which its first one was asked for.
+    month = month_of(cut_off.drawn_at, asked.time_zone)
+    since, until = period or (month.start, month.end)
     grouping = Grouping(
         *(report, by, since, until, cut_off),
         *(asked.entity, who, asked.time_zone),

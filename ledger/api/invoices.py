@@ -17,7 +17,7 @@ from ledger.api.session import Seal, read_body, reading, working, write_long
 from ledger.api.shapes import list_adjustments, run_json, show_draft, show_trace
 from ledger.documents.invoice_json import adjustment_json, invoice_json
 from ledger.domain.author import Author
-from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
+from ledger.domain.billing.issued import PDF, SUFFIXES, XML
 from ledger.domain.errors import NotFoundError
 from ledger.domain.period import zone
 from ledger.exports.filenames import file_name
@@ -26,7 +26,7 @@ from ledger.flows.billing.credit import credit_invoice
 from ledger.flows.billing.document import find_or_render
 from ledger.flows.billing.issue import IssueRules
 from ledger.flows.billing.run import RunAsk, run_invoices
-from ledger.flows.billing.trace import FIRST, trace_invoice_line
+from ledger.flows.billing.trace import FIRST, find_invoice, trace_invoice_line
 from ledger.reports.billing.receivables import receivables_report
 from ledger.reports.billing.receivables import to_json as receivables_json
 from ledger.store.billing import invoice as store
@@ -109,41 +109,42 @@ async def list_invoices(
     return answer(page([invoice_json(row) for row in rows], limit, itemgetter("invoice_id")))
 
 
-@get("/v1/invoices/{invoice_id:int}", roles=READERS, bound=BY_ROWS)
-async def fetch_invoice(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
-    """An invoice with its lines, as issued; as PDF with `Accept: application/pdf`."""
+@get("/v1/invoices/{invoice_id:str}", roles=READERS, bound=BY_ROWS)
+async def fetch_invoice(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
+    """An invoice, by its id or number, with its lines as issued; as PDF with
+    `Accept: application/pdf`."""
     if "application/pdf" in request.headers.get("accept", ""):
         return await _document(request, invoice_id)
     async with reading(request) as connection:
-        invoice = await _find(connection, invoice_id)
-        lines = await store.list_lines(connection, invoice_id=invoice_id)
+        invoice = await find_invoice(connection, invoice_id)
+        lines = await store.list_lines(connection, invoice_id=invoice.invoice_id)
     return answer(invoice_json(invoice, lines))
 
 
-@get("/v1/invoices/{invoice_id:int}/pdf", roles=READERS, bound=BY_ROWS)
-async def fetch_pdf(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
+@get("/v1/invoices/{invoice_id:str}/pdf", roles=READERS, bound=BY_ROWS)
+async def fetch_pdf(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
     """The PDF as it went out."""
     return await _document(request, invoice_id)
 
 
-@get("/v1/invoices/{invoice_id:int}/xml", roles=READERS, bound=BY_ROWS)
-async def fetch_xml(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
+@get("/v1/invoices/{invoice_id:str}/xml", roles=READERS, bound=BY_ROWS)
+async def fetch_xml(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
     """The electronic invoice as it went out, where it is a file of its own (UBL)."""
     return await _document(request, invoice_id, XML)
 
 
-@post("/v1/invoices/{invoice_id:int}/credit-notes", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
-async def credit(request: Asked, invoice_id: FromPath[int]) -> Response[bytes]:
+@post("/v1/invoices/{invoice_id:str}/credit-notes", roles=HOUSE, bound=BY_NAMES, apart=FLOWS)
+async def credit(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
     """Credit some or all of an invoice, or void it, by a document of its own."""
     asked = await read_body(request, CreditAsk)
     lines = {line.line_no: line.amount for line in asked.lines} or None
     async with reading(request) as connection:
-        invoice = await _find(connection, invoice_id)
+        invoice = await find_invoice(connection, invoice_id)
 
     async def work(connection: Connection, author: Author, seal: Seal) -> object:
         return await credit_invoice(
             connection,
-            named=str(invoice_id),
+            named=str(invoice.invoice_id),
             lines=lines,
             void=asked.void,
             now=clock.now(),
@@ -179,14 +180,14 @@ async def fetch_credit_xml(request: Asked, number: FromPath[str]) -> Response[by
 
 
 @get(
-    "/v1/invoices/{invoice_id:int}/lines/{line_no:int}/events",
+    "/v1/invoices/{invoice_id:str}/lines/{line_no:int}/events",
     roles=READERS,
     bound=BY_ROWS,
     apart=REPORTS,
 )
 async def trace(
     request: Asked,
-    invoice_id: FromPath[int],
+    invoice_id: FromPath[str],
     line_no: FromPath[int],
     limit: FromQuery[int] = 100,
     cursor: FromQuery[str | None] = None,
@@ -196,7 +197,7 @@ async def trace(
     async with reading(request) as connection:
         traced = await trace_invoice_line(
             connection,
-            invoice=await _find(connection, invoice_id),
+            invoice=await find_invoice(connection, invoice_id),
             line_no=line_no,
             after=(after[0], after[1]),
             limit=check_limit(limit),
@@ -225,16 +226,9 @@ def _concerns(asked: InvoiceAsk) -> dict[str, object]:
     return {"subscription_id": asked.subscription_id}
 
 
-async def _find(connection: Connection, invoice_id: int) -> StoredInvoice:
-    invoices = await store.list_invoices(connection, invoice_id=invoice_id, limit=1)
-    if not invoices:
-        raise NotFoundError(f"There is no invoice {invoice_id}.", "List them to see their ids.")
-    return invoices[0]
-
-
-async def _document(request: Asked, invoice_id: int, media_type: str = PDF) -> Response[bytes]:
+async def _document(request: Asked, invoice_id: str, media_type: str = PDF) -> Response[bytes]:
     async with reading(request) as connection:
-        invoice = await _find(connection, invoice_id)
+        invoice = await find_invoice(connection, invoice_id)
     # Row-level security has said whether the caller may see it; documents are the worker's to keep.
     async with working(request) as connection:
         content = await find_or_render(connection, invoice, media_type)

@@ -44,7 +44,7 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _ends(since: str | None, until: str | None) -> tuple[datetime, datetime] | None:
+def ends_of(since: str | None, until: str | None) -> tuple[datetime, datetime] | None:
     """The period that was asked for, or None where none was."""
     if since is None and until is None:
         return None
@@ -98,7 +98,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
         csv: bool = False,
         **options: str,
     ) -> Response[bytes]:
-        period = _ends(since, until)
+        period = ends_of(since, until)
         bound = caller_of(request).entity_id is not None
         asked = Asked({**report.defaults, **options}, alone=bound)
         async with working(request) as connection:

@@ -18,30 +18,30 @@ from ledger.flows.billing.usage_statement import usage_statement
 from ledger.store.billing.invoice import list_lines
 
 
-@get("/v1/invoices/{invoice_id:int}/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
+@get("/v1/invoices/{invoice_id:str}/usage", roles=READERS, bound=BY_ROWS, apart=REPORTS)
 async def fetch_usage_statement(
-    request: ApiRequest, invoice_id: FromPath[int], customer: FromQuery[str | None] = None
+    request: ApiRequest, invoice_id: FromPath[str], customer: FromQuery[str | None] = None
 ) -> Streamed:
     """Every event behind every line of an invoice as CSV, or behind those that one `customer` below
     the invoiced one used, as known at its cut-off."""
     async with reading(request) as connection:
-        invoice = await find_invoice(connection, str(invoice_id))
-        lines = await list_lines(connection, invoice_id=invoice_id)
+        invoice = await find_invoice(connection, invoice_id)
+        lines = await list_lines(connection, invoice_id=invoice.invoice_id)
     return _statement(request, invoice, lines, customer=customer)
 
 
 @get(
-    "/v1/invoices/{invoice_id:int}/lines/{line_no:int}/usage",
+    "/v1/invoices/{invoice_id:str}/lines/{line_no:int}/usage",
     roles=READERS,
     bound=BY_ROWS,
     apart=REPORTS,
 )
 async def fetch_line_usage(
-    request: ApiRequest, invoice_id: FromPath[int], line_no: FromPath[int]
+    request: ApiRequest, invoice_id: FromPath[str], line_no: FromPath[int]
 ) -> Streamed:
     """Every event behind one line of an invoice as CSV, as known at its cut-off."""
     async with reading(request) as connection:
-        invoice = await find_invoice(connection, str(invoice_id))
+        invoice = await find_invoice(connection, invoice_id)
         line = await find_line(connection, invoice, line_no)
     return _statement(request, invoice, [line], of=f"line-{line_no}")
 

@@ -29,7 +29,7 @@ BAD = [
     (f"/v1/exports/invoices?{PERIOD}&entity=factory&raw=perhaps", "raw"),
     ("/v1/customers/" + "x" * 257, "key"),
     ("/v1/customers/%00", "key"),
-    ("/v1/invoices/99999999999999999999999", "invoice_id"),
+    ("/v1/invoices/1/lines/99999999999999999999999/events", "line_no"),
     ("/v1/invoices/-1", "invoice_id"),
     ("/healthz?deep=true", "deep"),
 ]

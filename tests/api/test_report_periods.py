@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from ledger import clock
-from ledger.domain.period import window_start
+from ledger.domain.period import month_of, window_start
 from ledger.store.queries import Connection
+from ledger.wire.rfc3339 import format_rfc3339
 from tests.api.served import Served
 from tests.cli.command_line import CommandLine
 from tests.support.books import Books, Buyer, Tokens
@@ -24,6 +25,13 @@ async def test_no_period_is_the_present_month_in_both(
     recent = window_start(clock.now() - timedelta(seconds=1))
     await Books(worker).usage(recent, Tokens(uncached=5), buyer=Buyer(agent_id="bot"))
     named = {"customer": "acme", "agent": "bot"}
+    for report in ("usage", "charges"):
+        month = month_of(clock.now(), "UTC")
+        said = served.get(f"/v1/{report}", params={"by": ""}).json()
+        assert (said["since"], said["until"]) == tuple(
+            map(format_rfc3339, (month.start, month.end))
+        )
+        assert "5" in {str(row.get("input_tokens", row.get("quantity"))) for row in said["items"]}
     for report, options in (("agents", {}), ("agent", named), ("balances", {})):
         over_http = served.get(f"/v1/{report}", params={"entity": "factory", **options})
         assert over_http.status_code == 200, over_http.text
@@ -38,3 +46,6 @@ async def test_one_end_and_an_entity_that_is_none_are_refused(served: Served) ->
     assert half.status_code == 422
     assert "neither for the present month" in half.text
     assert served.get("/v1/agents", params={"entity": "none"}).status_code == 404
+    half = served.get("/v1/usage", params={"until": "2023-11-01T00:00:00Z"})
+    assert half.status_code == 422
+    assert half.json()["pointer"] == "since"

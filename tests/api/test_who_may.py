@@ -121,13 +121,17 @@ async def test_a_customer_opens_its_own_invoice_only(served: Served) -> None:
     own = served.get("/v1/invoices", role="customer").json()["items"]
     assert [row["customer_id"] for row in own] == ["acme"]
     mine = own[0]["invoice_id"]
-    every = {row["invoice_id"] for row in served.get("/v1/invoices").json()["items"]}
-    (other,) = every - {mine}
-    assert served.get(f"/v1/invoices/{mine}", role="customer").json()["lines"]
+    every = {row["invoice_id"]: row["number"] for row in served.get("/v1/invoices").json()["items"]}
+    (other,) = every.keys() - {mine}
+    found = served.get(f"/v1/invoices/{mine}", role="customer").json()
+    assert found["lines"]
+    assert served.get(f"/v1/invoices/{every[mine]}", role="customer").json() == found
     assert served.get(f"/v1/invoices/{mine}/pdf", role="customer").content.startswith(b"%PDF")
     events = served.get(f"/v1/invoices/{mine}/lines/1/events", role="customer").json()["items"]
     assert [event["event_id"] for event in events] == ["a"]
-    for path in (f"/v1/invoices/{other}", f"/v1/invoices/{other}/pdf"):
+    for path in (
+        f"/v1/invoices/{name}{at}" for name in (other, every[other]) for at in ("", "/pdf")
+    ):
         assert served.get(path, role="customer").status_code == 404
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ledger.domain.billing.tax import TaxKey, TaxLine, tax_on
 from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.domain.money import EXACT, ZERO, minor_digits, plain, scale_of, total
+from ledger.domain.money import EXACT, ZERO, minor_digits, plain, round_minor, scale_of, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ def credit_lines(
     for line in lines:
         if line.line_no in chosen:
             _check(line, chosen[line.line_no], currency)
+    chosen = {line_no: round_minor(amount, currency) for line_no, amount in chosen.items()}
     keys = sorted({line.tax for line in lines if line.line_no in chosen and line.tax is not None})
     taxes = [_tax_taken_back(key, lines, chosen, currency, mode) for key in keys]
     return Credit(chosen, tuple(taxes))

@@ -172,11 +172,14 @@ def supplied_at(line: InvoiceLine) -> datetime:
 
 def totals(lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = ()) -> InvoiceTotals:
     """Sums over the lines, and their tax."""
-    included = total([tax.amount for tax in taxes if tax.key.included])
+    amount = total([line.amount for line in lines])
+    # No tax is 0.00 beside lines of two decimals.
+    no_tax = EXACT.multiply(amount, ZERO)
+    included = total([no_tax, *(tax.amount for tax in taxes if tax.key.included)])
     return InvoiceTotals(
         exact=total([line.exact_amount for line in lines]),
-        net=EXACT.subtract(total([line.amount for line in lines]), included),
-        tax=total([tax.amount for tax in taxes]),
+        net=EXACT.subtract(amount, included),
+        tax=total([no_tax, *(tax.amount for tax in taxes)]),
         included=included,
         charged_total=total([line.charged for line in lines]),
     )

@@ -38,13 +38,10 @@ class LineTrace:
 
 async def find_invoice(connection: Connection, name: str) -> StoredInvoice:
     """An invoice by its number or id; NotFoundError where there is none."""
-    invoices = await list_invoices(connection, named=name)
+    invoices = await list_invoices(connection, named=name, limit=1)
     if not invoices:
-        raise NotFoundError(
-            f"There is no invoice {name}.", "See their numbers: tokenledger invoice list."
-        )
-    # What is one's id may be another's number.
-    return next((invoice for invoice in invoices if invoice.number == name), invoices[0])
+        raise NotFoundError(f"There is no invoice {name}.", "List them to see their numbers.")
+    return invoices[0]
 
 
 async def find_line(connection: Connection, invoice: StoredInvoice, line_no: int) -> IssuedLine:

@@ -13,6 +13,7 @@ from ledger.domain.billing.invoice import InvoiceTotals
 from ledger.domain.billing.issued import PDF, Invoice, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import TaxLine
 from ledger.domain.exchange import Conversion
+from ledger.domain.money import round_minor
 from ledger.domain.period import Period
 from ledger.domain.pricing.models import load_price
 from ledger.store.billing.draft import INVOICE, buyer_of, line_key
@@ -209,7 +210,7 @@ def _invoice(row: asyncpg.Record, taxes: tuple[TaxLine, ...]) -> StoredInvoice:
         event_cut_off=row["event_cut_off"],
         cut_off_id=row["cut_off_id"],
         cut_off_seq=row["cut_off_seq"],
-        credit=row["credit"],
+        credit=round_minor(row["credit"], row["currency"]),
         exchange=_exchange(said["exchange"]),
     )
 

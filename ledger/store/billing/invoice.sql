@@ -244,7 +244,7 @@ INSERT INTO invoice_document (invoice_id, media_type, sha256, content, batch_seq
 VALUES (:invoice_id, :media_type, :sha256, :content, :batch_seq) ON CONFLICT DO NOTHING;
 
 -- name: list_invoices
--- Invoices, newest first; leads by primary key.
+-- Invoices, newest first; leads by primary key. A number has a prefix and a year, an id digits alone.
 SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.period) AS period_start,
        upper(i.period) AS period_end, i.run_no, i.number, i.currency, i.priced_in, i.charged_total,
        i.exact_total, i.net_total, i.tax_total, i.tax_included, i.issued_at, i.due_on, i.event_cut_off, i.cut_off_id,
@@ -254,7 +254,8 @@ SELECT i.invoice_id, i.entity_id, i.customer_id, i.subscription_id, lower(i.peri
  WHERE (:entity_id::text IS NULL OR i.entity_id = :entity_id)
    AND (:customer_id::text IS NULL OR i.customer_id = :customer_id)
    AND (:invoice_id::bigint IS NULL OR i.invoice_id = :invoice_id)
-   AND (:named::text IS NULL OR :named IN (i.number, i.invoice_id::text))
+   AND (:named::text IS NULL OR i.invoice_id = CASE WHEN :named ~ '^[0-9]{1,18}$' THEN :named::bigint END
+        OR i.number = CASE WHEN :named !~ '^[0-9]{1,18}$' THEN :named END)
    AND (:before::bigint IS NULL OR i.invoice_id < :before)
  ORDER BY i.invoice_id DESC
  LIMIT :limit;
