@@ -15,6 +15,7 @@ from collectors.gateways.fields import (
     count,
     counts_at,
     details,
+    listed,
     needed,
     rest,
     tool_calls,
@@ -39,7 +40,7 @@ _KNOWN = frozenset((*_COUNTS, *_OBJECTS))
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = checked(usage)
-    iterations = [_with_writes(checked(each)) for each in usage.get(_ITERATIONS) or ()]
+    iterations = [_with_writes(each) for each in listed(usage, _ITERATIONS)]
     usage = _iterations_summed(usage, iterations)
     result = body(input_leaves=_input(usage), output_leaves=_output(usage), complete=complete)
     added = {

@@ -15,6 +15,7 @@ from collectors.gateways.fields import (
     checked,
     count,
     counts_at,
+    listed,
     needed,
     rest,
     unread,
@@ -57,7 +58,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 
 def _writes(usage: RawUsage, written: int) -> UsageBody:
     split: Counter[str] = Counter()
-    for write in map(checked, usage.get(_SPLIT) or ()):
+    for write in listed(usage, _SPLIT):
         name = _LIFETIMES.get(str(write.get("ttl")), "")
         split[name] += needed(write, "inputTokens") if name else 0
     parts = {name: split[name] for name in _LIFETIMES.values() if split[name]}

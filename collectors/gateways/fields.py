@@ -67,6 +67,14 @@ def checked(usage: object) -> RawUsage:
     return usage
 
 
+def listed(usage: RawUsage, name: str) -> list[RawUsage]:
+    """The objects of a list by its name, none where it is absent; refuses what is no list."""
+    value = usage.get(name)
+    if value is not None and not isinstance(value, list | tuple):
+        raise GatewayUsageError(f"usage.{name}: found {value!r}; send a list of counts")
+    return [checked(each) for each in value or ()]
+
+
 def unread(usage: RawUsage, known: frozenset[str], *, within: str = "unread") -> dict[str, int]:
     """Counts above zero under names that nobody reads here, so that none is passed over.
 

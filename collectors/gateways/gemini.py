@@ -7,6 +7,7 @@ thoughts among the candidates, they are taken out of them.
 
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
+    NAME_MAX,
     RawUsage,
     UsageBody,
     agreed,
@@ -14,6 +15,7 @@ from collectors.gateways.fields import (
     checked,
     count,
     counts_at,
+    listed,
     needed,
     rest,
     unread,
@@ -114,9 +116,10 @@ def _check_total(usage: RawUsage, read: UsageBody) -> None:
 def _modalities(usage: RawUsage) -> dict[str, int]:
     tokens_by_kind: dict[str, int] = {}
     for name, side in _MODALITIES.items():
-        for counted in map(checked, usage.get(name) or ()):
+        for counted in listed(usage, name):
             tokens = agreed("tokens", counts_at(counted, ("tokenCount", "token_count")))
             if tokens is not None:
-                kind = f"{side}.{str(counted.get('modality', 'unspecified')).lower()}"
+                named = str(counted.get("modality", "unspecified")).lower()
+                kind = f"{side}.{named}"[:NAME_MAX]
                 tokens_by_kind[kind] = tokens_by_kind.get(kind, 0) + tokens
     return tokens_by_kind

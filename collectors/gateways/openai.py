@@ -207,6 +207,9 @@ def _summed(parts: RawUsage) -> int | None:
 def _but_missed(usage: RawUsage, total: int, cached: int | None) -> int | None:
     """What the cache had; where that is not said, all but what is said to have missed it."""
     missed = count(usage, _MISSED)
+    if total and missed == 0 == cached:
+        # A prompt is in either: fields that a relay left unfilled.
+        return None
     if missed is not None and cached is None:
         return rest(total, (missed,), name="prompt_tokens")
     if missed is not None and missed + (cached or 0) != total:

@@ -54,9 +54,10 @@ _REPEATING = frozenset(
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one span's attributes; `complete` is false for a span that did not end."""
     usage = checked(usage)
-    if usage.get(_OPERATION) in _REPEATING:
+    operation = _operation(usage)
+    if operation in _REPEATING:
         raise GatewayUsageError(
-            f"usage.{_OPERATION}: {usage[_OPERATION]} repeats the model calls in it; send those"
+            f"usage.{_OPERATION}: {operation} repeats the model calls in it; send those"
         )
     read = agreed("cache reads", counts_at(usage, _READ))
     written = agreed("cache writes", counts_at(usage, _WRITTEN))
@@ -84,10 +85,16 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     return result | {name: counts for name, counts in added.items() if counts}
 
 
+def _operation(usage: RawUsage) -> str:
+    """What the span did; attributes of another kind than text say nothing of it."""
+    said = usage.get(_OPERATION)
+    return said if isinstance(said, str) else ""
+
+
 def _answered(usage: RawUsage) -> int:
     """Tokens that came out: an embedding has none, and its span says nothing of them."""
     silent = all(number is None for number in counts_at(usage, _OUTPUT).values())
-    return 0 if silent and usage.get(_OPERATION) in _WITHOUT_OUTPUT else needed(usage, *_OUTPUT)
+    return 0 if silent and _operation(usage) in _WITHOUT_OUTPUT else needed(usage, *_OUTPUT)
 
 
 def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:

@@ -26,8 +26,7 @@ def _told(path: str, allowed: str) -> HTTPRouteHandler:
     async def tell() -> Response[bytes]:
         return Response(b"", status_code=204, headers={"Allow": allowed})
 
-    asked = route(path, http_method="OPTIONS", include_in_schema=False, **_WHO)
+    asked = route(
+        path, http_method="OPTIONS", include_in_schema=False, roles=EVERYBODY, bound=BY_ROWS
+    )
     return asked(tell)
-
-
-_WHO = {"roles": EVERYBODY, "bound": BY_ROWS}

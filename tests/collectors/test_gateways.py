@@ -128,6 +128,37 @@ def test_anthropic_writes_are_all_counted_whatever_the_split_says(
     assert usage["input_total"] == 1 + plain + five + hour
 
 
+LISTS = (
+    ("anthropic", "iterations", {"input_tokens": 25, "output_tokens": 1}),
+    ("bedrock", "cacheDetails", {"inputTokens": 30, "outputTokens": 6}),
+    ("gemini", "promptTokensDetails", {"promptTokenCount": 10, "candidatesTokenCount": 2}),
+)
+
+
+@pytest.mark.parametrize(("gateway", "name", "usage"), LISTS)
+@pytest.mark.parametrize("odd", [5, True, "ab", {"a": 1}, [5], [None]])
+def test_what_should_be_a_list_of_counts_and_is_none_is_refused(
+    gateway: str, name: str, usage: dict[str, Any], odd: Any
+) -> None:
+    with pytest.raises(GatewayUsageError):
+        GATEWAYS[gateway]({**usage, name: odd})
+
+
+@pytest.mark.parametrize("operation", [["chat"], {"name": "chat"}, 5, None])
+def test_a_span_whose_operation_is_no_text_is_read(operation: Any) -> None:
+    usage = {"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 3}
+    read = GATEWAYS["otel"]({**usage, "gen_ai.operation.name": operation})
+    assert (read["input_total"], read["output_total"]) == (5, 3)
+
+
+def test_hits_and_misses_that_a_relay_left_unfilled_say_nothing() -> None:
+    unfilled = {"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 0}
+    read = GATEWAYS["openai"]({"prompt_tokens": 4000, "completion_tokens": 50, **unfilled})
+    assert read["input"] == {"uncached": 4000, "cache_read": None, "cache_write": None}
+    nothing = GATEWAYS["openai"]({"prompt_tokens": 0, "completion_tokens": 0, **unfilled})
+    assert nothing["input"]["cache_read"] == 0
+
+
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("usage", [None, [], "", 5])
 def test_an_answer_without_a_usage_object_is_refused(gateway: str, usage: Any) -> None:

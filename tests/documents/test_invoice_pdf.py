@@ -105,6 +105,17 @@ def test_the_same_invoice_gives_the_same_bytes() -> None:
     assert rendered(count=5) == rendered(count=5)
 
 
+def test_a_name_without_a_blank_is_broken_in_its_column_and_keeps_every_sign() -> None:
+    name, model = "W" * 120, "a-model_" * 15
+    (page,) = PdfReader(BytesIO(rendered(buyer=name, models=(model,)))).pages
+    ends: list[float] = []
+    page.extract_text(visitor_text=lambda text, _, at, *__: ends.append(at[4] if text else 0.0))
+    assert max(ends) < float(page.mediabox.right)
+    shown = page.extract_text().replace("\n", "")
+    assert name in shown
+    assert model in shown
+
+
 def test_a_logo_stands_above_it_and_the_bytes_are_the_same_again() -> None:
     for content in (png(), svg()):
         logo = read_logo(content)
