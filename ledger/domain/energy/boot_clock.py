@@ -10,11 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
-from ledger.domain.energy.counter_course import AROUND, EnergyReading, microseconds
+from ledger.domain.energy.counter_course import AROUND, STEP_US, EnergyReading, microseconds
 from ledger.domain.period import EPOCH, MICROSECOND
 
-# Two clocks that are read one after the other differ by less.
-STEP_US = 500_000
 STEP_KNOWN_US = AROUND // MICROSECOND
 
 

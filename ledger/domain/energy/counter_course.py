@@ -22,6 +22,8 @@ from ledger.domain.period import EPOCH, MICROSECOND
 POWER_LIMIT_MW = 5_000_000
 # Counters move in steps of 20 to 100 ms, so that two close readings may show a whole step.
 COUNTER_STEP_US = 200_000
+# Two clocks that are read one after the other differ by less.
+STEP_US = 500_000
 # Readings that run on this long before and after a stretch mean what they show. Where they do not,
 # what happens within the longer time decides: a clock that is set back is set back an hour.
 NEAR = timedelta(minutes=15)
@@ -93,13 +95,24 @@ def microseconds(moment: datetime) -> int:
 
 
 def runs_on(readings: Sequence[EnergyReading], board: Board = ANY_BOARD) -> bool:
-    """Whether each of these readings, as they are ordered, continues the one before it."""
+    """Whether each of these readings, as they are ordered, continues the one before it, and no
+    clock was set back between them: what was read before that may lie anywhere among them."""
     return all(
         before.sampled_at < after.sampled_at
+        and not _is_set_back(before, after)
         and before.energy_mj <= after.energy_mj
         and board.can_draw(after.energy_mj - before.energy_mj, before.sampled_at, after.sampled_at)
         for before, after in pairwise(readings)
     )
+
+
+def _is_set_back(before: EnergyReading, after: EnergyReading) -> bool:
+    if before.boot_id is None or before.boot_id != after.boot_id:
+        return False
+    if before.monotonic_us is None or after.monotonic_us is None:
+        return False
+    by_wall = (after.sampled_at - before.sampled_at) // MICROSECOND
+    return after.monotonic_us - before.monotonic_us > by_wall + STEP_US
 
 
 def find_courses(

@@ -11,8 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ledger.domain.arrays import Bools, Ints
-from ledger.domain.energy.boot_clock import STEP_US
-from ledger.domain.energy.counter_course import COUNTER_STEP_US, POWER_LIMIT_MW
+from ledger.domain.energy.counter_course import COUNTER_STEP_US, POWER_LIMIT_MW, STEP_US
 from ledger.domain.energy.meter import (
     MAX_GAP,
     POWER_CHECK_FROM,
