@@ -19,7 +19,7 @@ def options_of(handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     for handler in handlers:
         for path in handler.paths:
             methods[path] |= handler.http_methods
-    return [_told(path, ", ".join(sorted(methods[path]))) for path in sorted(methods)]
+    return [_told(path, ", ".join(sorted(methods[path]))) for path in methods]
 
 
 def _told(path: str, allowed: str) -> HTTPRouteHandler:
