@@ -30,7 +30,8 @@ BAD = [
     ("/v1/customers/" + "x" * 257, "key"),
     ("/v1/customers/%00", "key"),
     ("/v1/invoices/1/lines/99999999999999999999999/events", "line_no"),
-    ("/v1/invoices/-1", "invoice_id"),
+    ("/v1/invoices/%00", "invoice_id"),
+    ("/v1/invoices/" + "x" * 257, "invoice_id"),
     ("/healthz?deep=true", "deep"),
 ]
 
@@ -42,9 +43,9 @@ async def test_it_is_refused_by_its_name(served: Served, path: str, pointer: str
     assert len(answer.json()["detail"]) < 400
 
 
-@pytest.mark.parametrize("path", ["/v1/invoices/" + "9" * 5_000, "/v1/invoices/x", "/v1/nothing"])
+@pytest.mark.parametrize("path", ["/v1/invoices/-1", "/v1/invoices/x", "/v1/nothing"])
 async def test_what_is_no_path_is_not_found(served: Served, path: str) -> None:
-    assert served.get(path).status_code in {404, 414, 422}
+    assert served.get(path).status_code == 404
 
 
 async def test_what_a_boundary_allows_is_allowed(served: Served) -> None:
