@@ -1,7 +1,6 @@
 """A house from which nothing comes any more is estimated once it has been silent for long enough,
 and that it was silent is a fact of the stored order."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -10,14 +9,13 @@ import pytest
 from ledger.domain.author import Author
 from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.period import DAY, Period
-from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.check_books import check_books
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.recall import recall_lines
 from ledger.flows.cost.thin import thin
 from ledger.flows.preview import preview_change
-from ledger.store.connect import connect, draw_cut_off
+from ledger.store.connect import draw_cut_off
 from ledger.store.queries import Connection
 from tests.flows.billing import AUTHOR
 from tests.flows.test_check_weights import enter_fitted
@@ -30,14 +28,16 @@ from tests.flows.test_unread import (
     lines,
     margin,
     metered,
+    other,
     read,
     send,
     true_mj,
 )
 from tests.support.batching import Run, simulate
 from tests.support.books import Books
-from tests.support.database import fresh_database
 from tests.support.loads import HOUR, SCENARIOS, any_load, varied
+
+__all__ = ["other"]
 
 # The last word comes in the middle of the second quarter hour.
 HEARD_S = QUARTER + 420
@@ -129,15 +129,6 @@ async def test_a_house_that_never_spoke_has_fallen_silent_of_nothing(worker: Con
     await build(worker, simulate([], HOUR))
     await allocate(worker, now=SETTLED)
     assert await silences(worker) == []
-
-
-@pytest.fixture
-async def other(server: EmbeddedServer, roomy: str) -> AsyncIterator[Connection]:
-    """Books of the same factory, which never fell silent."""
-    with fresh_database(server, roomy) as fresh:
-        connection = await connect(fresh.worker_url)
-        yield connection
-        await connection.close()
 
 
 @pytest.mark.parametrize("seed", [1, 3])

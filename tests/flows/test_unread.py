@@ -254,7 +254,7 @@ async def test_what_may_still_come_is_not_estimated_yet(worker: Connection) -> N
 
 @pytest.fixture
 async def other(server: EmbeddedServer, roomy: str) -> AsyncIterator[Connection]:
-    """Books of the same factory, whose readings came from the start."""
+    """Books of the same factory, which hear from the start what the others hear late or never."""
     with fresh_database(server, roomy) as fresh:
         connection = await connect(fresh.worker_url)
         yield connection
