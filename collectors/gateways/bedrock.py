@@ -59,9 +59,9 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
 def _writes(usage: RawUsage, written: int) -> UsageBody:
     split: Counter[str] = Counter()
     for write in listed(usage, _SPLIT):
-        name = _LIFETIMES.get(str(write.get("ttl")), "")
-        split[name] += needed(write, "inputTokens") if name else 0
+        # Of a lifetime that has no price of its own here it is a write like any.
+        split[_LIFETIMES.get(str(write.get("ttl")), "")] += needed(write, "inputTokens")
     parts = {name: split[name] for name in _LIFETIMES.values() if split[name]}
     # A total of nothing beside a split is a field left unfilled.
-    total = written or sum(parts.values())
+    total = written or split.total()
     return {"cache_write": rest(total, tuple(parts.values()), name=_WRITTEN[0]), **parts}

@@ -1,13 +1,17 @@
 """What the gateways share: reading a provider's counts strictly, and the shape of `data.usage`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from collectors.errors import GatewayUsageError
+from ledger.wire.errors import shorten
+from ledger.wire.fields import COUNT_MAX
 
 RawUsage = Mapping[str, Any]
 UsageBody = dict[str, Any]
 NAME_MAX = 128
+DIGITS_MAX = 19
 # Beyond it a double may be another whole number than was meant.
 DOUBLE_EXACT_MAX = 2**53
 # What Anthropic counts of tools, by its names and ours.
@@ -15,21 +19,26 @@ TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "we
 
 
 def count(usage: RawUsage, name: str) -> int | None:
-    """A count by its name; None when absent or null; refuses what is not a whole number.
-
-    Libraries that have counts as doubles (Cohere's, and protobuf's Struct) write 12.0.
-    """
+    """A count by its name; None when absent or null; refuses what is not a whole number."""
     value = whole(usage.get(name))
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise GatewayUsageError(f"usage.{name}: found {value!r}; send a whole number of tokens")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= COUNT_MAX:
+        raise GatewayUsageError(
+            f"usage.{name}: found {shorten(value)}; send a whole number of tokens"
+        )
     return value
 
 
 def whole(value: object) -> object:
-    """A double that holds a whole number as that number; anything else as it is."""
+    """A whole number that a library writes in another form, as that number; else what it is.
+
+    Those that have counts as doubles (Cohere's, and protobuf's Struct) write 12.0, and JSON of
+    protobuf writes 64 bits as "12".
+    """
     if isinstance(value, float) and value.is_integer() and abs(value) <= DOUBLE_EXACT_MAX:
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX:
         return int(value)
     return value
 
@@ -63,7 +72,7 @@ def counts_at(usage: RawUsage, names: Iterable[str]) -> dict[str, int | None]:
 def checked(usage: object) -> RawUsage:
     """A usage object as it came; refuses an answer without one, as of a broken stream."""
     if not isinstance(usage, Mapping):
-        raise GatewayUsageError(f"usage: found {usage!r}; ask the server for final usage")
+        raise GatewayUsageError(f"usage: found {shorten(usage)}; ask the server for final usage")
     return usage
 
 
@@ -71,7 +80,7 @@ def listed(usage: RawUsage, name: str) -> list[RawUsage]:
     """The objects of a list by its name, none where it is absent; refuses what is no list."""
     value = usage.get(name)
     if value is not None and not isinstance(value, list | tuple):
-        raise GatewayUsageError(f"usage.{name}: found {value!r}; send a list of counts")
+        raise GatewayUsageError(f"usage.{name}: found {shorten(value)}; send a list of counts")
     return [checked(each) for each in value or ()]
 
 
@@ -86,9 +95,23 @@ def unread(usage: RawUsage, known: frozenset[str], *, within: str = "unread") ->
             continue
         if isinstance(value, Mapping):
             unread_numbers |= unread(value, frozenset(), within=f"{within}.{name}")
-        elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            unread_numbers[f"{within}.{name}"[:NAME_MAX]] = value
+        elif isinstance(value, list | tuple):
+            unread_numbers |= _unread_in_all(value, within=f"{within}.{name}")
+        else:
+            # Of other forms of a number only what is called a count is one, and no time or price.
+            number = whole(value) if "token" in str(name).lower() else value
+            if isinstance(number, int) and number is not True and 0 < number <= COUNT_MAX:
+                unread_numbers[f"{within}.{name}"[:NAME_MAX]] = number
     return unread_numbers
+
+
+def _unread_in_all(items: Iterable[object], *, within: str) -> dict[str, int]:
+    """What the objects of a list add up to, by name."""
+    sums: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item, Mapping):
+            sums.update(unread(item, frozenset(), within=within))
+    return dict(sums)
 
 
 def details(usage: RawUsage, *names: str) -> RawUsage:
@@ -96,16 +119,19 @@ def details(usage: RawUsage, *names: str) -> RawUsage:
 
     Relays fill several of them: a count that two give has to be one.
     """
-    there = {name: usage[name] for name in names if usage.get(name) is not None}
+    # PHP writes an object that holds nothing as a list that does.
+    there = {name: usage[name] for name in names if usage.get(name) not in (None, [])}
     for name, value in there.items():
         if not isinstance(value, Mapping):
-            raise GatewayUsageError(f"usage.{name}: found {value!r}; send an object of counts")
+            raise GatewayUsageError(
+                f"usage.{name}: found {shorten(value)}; send an object of counts"
+            )
     keys = dict.fromkeys(key for value in there.values() for key in value)
     return {key: _said_once(key, there) for key in keys}
 
 
 def _said_once(key: str, there: Mapping[str, RawUsage]) -> object:
-    said = {f"{name}.{key}": value[key] for name, value in there.items() if key in value}
+    said = {f"{name}.{key}": whole(value[key]) for name, value in there.items() if key in value}
     given = [value for value in said.values() if value is not None]
     if len(given) > 1 and all(isinstance(value, int) for value in given):
         return agreed(key, counts_at(said, said))
@@ -122,7 +148,10 @@ def rest(total: int, known: tuple[int | None, ...], *, name: str) -> int:
     """What remains of a total after its known parts; refuses parts larger than the total."""
     remaining = total - sum(part for part in known if part is not None)
     if remaining < 0:
-        raise GatewayUsageError(f"usage.{name}: found {total}, less than the parts inside it")
+        raise GatewayUsageError(
+            f"usage.{name}: found {total}, less than the parts inside it; send counts"
+            " of one answer, each total with its parts in it"
+        )
     return remaining
 
 

@@ -25,6 +25,7 @@ from collectors.gateways.fields import (
     rest,
     tool_calls,
     unread,
+    whole,
     writes,
 )
 
@@ -62,6 +63,8 @@ _INPUT_TOTALS = ("prompt_tokens", "input_tokens")
 _OUTPUT_TOTALS = ("completion_tokens", "output_tokens")
 _TOTALS = (*_INPUT_TOTALS, *_OUTPUT_TOTALS, "total_tokens")
 _OBJECTS = (*_INPUT_DETAILS, *_OUTPUT_DETAILS, *_LIFETIMES)
+# What Perplexity counts of its research, the reasoning in which is in none of its totals.
+_RESEARCHED = ("citation_tokens", "num_search_queries")
 # What was heard, of transcriptions and of Mistral's prompts.
 _SECONDS = ("seconds", "prompt_audio_seconds")
 # Tools that a relay of Anthropic's answers counts.
@@ -91,7 +94,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     """`data.usage` of one answer; `complete` is false for the last count seen before a break."""
     usage = checked(usage)
     heard = _heard(usage)
-    if usage.get("type") == _BY_DURATION and (heard or usage.get("seconds") == 0):
+    if usage.get("type") == _BY_DURATION and (heard or whole(usage.get("seconds")) == 0):
         none: UsageBody = {"uncached": 0, "cache_read": 0, "cache_write": 0}
         silent: UsageBody = {"visible": 0, "reasoning": 0}
         result = body(input_leaves=none, output_leaves=silent, complete=complete)
@@ -130,7 +133,7 @@ def _tools(usage: RawUsage) -> dict[str, int]:
 
 def _heard(usage: RawUsage) -> dict[str, int]:
     """Seconds of audio, where they are whole; milliseconds where they are not."""
-    said = next((usage[name] for name in _SECONDS if usage.get(name)), None)
+    said = whole(next((usage[name] for name in _SECONDS if usage.get(name)), None))
     if isinstance(said, float) and not said.is_integer() and 0 < said < SECONDS_MAX:
         return {"audio.milliseconds": round(said * 1000)}
     if isinstance(said, bool) or not isinstance(said, int | float) or not 0 < said < SECONDS_MAX:
@@ -179,6 +182,8 @@ def _output_total(usage: RawUsage, reasoning: int | None) -> int:
     output = needed(usage, *_OUTPUT_TOTALS)
     total = grand or prompt + output
     beside = total - prompt - output
+    if not beside and any(usage.get(name) is not None for name in _RESEARCHED):
+        return output + (reasoning or 0)
     if beside and beside != reasoning:
         raise GatewayUsageError(
             f"usage.total_tokens: found {total}, but input and output are {prompt + output}; "
@@ -207,7 +212,7 @@ def _summed(parts: RawUsage) -> int | None:
 def _but_missed(usage: RawUsage, total: int, cached: int | None) -> int | None:
     """What the cache had; where that is not said, all but what is said to have missed it."""
     missed = count(usage, _MISSED)
-    if total and missed == 0 == cached:
+    if total and missed == 0 and not cached:
         # A prompt is in either: fields that a relay left unfilled.
         return None
     if missed is not None and cached is None:

@@ -151,10 +151,14 @@ def test_a_span_whose_operation_is_no_text_is_read(operation: Any) -> None:
     assert (read["input_total"], read["output_total"]) == (5, 3)
 
 
-def test_hits_and_misses_that_a_relay_left_unfilled_say_nothing() -> None:
-    unfilled = {"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 0}
+@pytest.mark.parametrize("hits", [{"prompt_cache_hit_tokens": 0}, {}])
+def test_hits_and_misses_that_a_relay_left_unfilled_say_nothing(hits: dict[str, int]) -> None:
+    unfilled = {**hits, "prompt_cache_miss_tokens": 0}
     read = GATEWAYS["openai"]({"prompt_tokens": 4000, "completion_tokens": 50, **unfilled})
     assert read["input"] == {"uncached": 4000, "cache_read": None, "cache_write": None}
+    all_hit = {"prompt_cache_hit_tokens": 4000, "prompt_cache_miss_tokens": 0}
+    read = GATEWAYS["openai"]({"prompt_tokens": 4000, "completion_tokens": 50, **all_hit})
+    assert (read["input"]["uncached"], read["input"]["cache_read"]) == (0, 4000)
     nothing = GATEWAYS["openai"]({"prompt_tokens": 0, "completion_tokens": 0, **unfilled})
     assert nothing["input"]["cache_read"] == 0
 
@@ -289,6 +293,65 @@ def test_counts_that_a_library_has_as_doubles_are_the_same_counts(
         GATEWAYS["openai"]({"prompt_tokens": 2.0**60, "completion_tokens": 1})
 
 
+@pytest.mark.parametrize("gateway", ["openai", "anthropic", "gemini", "bedrock", "otel"])
+def test_counts_that_json_of_protobuf_writes_as_digits_are_the_same_counts(gateway: str) -> None:
+    cases = json.loads((GOLDEN / f"{gateway}.json").read_text(encoding="utf-8"))
+    for usage in (case["usage"] for case in cases):
+        assert GATEWAYS[gateway](_as_digits(usage)) == GATEWAYS[gateway](usage)
+
+
+def _as_digits(value: Any) -> Any:
+    """Whole numbers below as JSON of protobuf writes those of 64 bits."""
+    if isinstance(value, dict):
+        return {name: _as_digits(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_as_digits(each) for each in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@pytest.mark.parametrize("odd", ["", "5.0", "-5", " 5", "٥", "1e3", "9" * 20, 10**15 + 1, 2**63])
+def test_digits_of_another_form_and_counts_that_no_ledger_takes_are_refused(odd: Any) -> None:
+    with pytest.raises(GatewayUsageError, match=r"usage\.prompt_tokens.*whole number"):
+        GATEWAYS["openai"]({"prompt_tokens": odd, "completion_tokens": 1})
+
+
+def test_details_of_gemini_tell_a_count_that_stands_nowhere_else() -> None:
+    cached = [{"modality": "TEXT", "tokenCount": 60}]
+    raw = {"promptTokenCount": 100, "candidatesTokenCount": 5, "totalTokenCount": 105}
+    read = GATEWAYS["gemini"]({**raw, "cacheTokensDetails": cached})
+    assert (read["input"]["uncached"], read["input"]["cache_read"]) == (40, 60)
+    drawn = [{"modality": "IMAGE", "tokenCount": 1290}]
+    read = GATEWAYS["gemini"]({"promptTokenCount": 100, "candidatesTokensDetails": drawn})
+    assert (read["output_total"], read["modality"]) == (1290, {"output.image": 1290})
+    live = {"promptTokenCount": 100, "responseTokenCount": 7, "responseTokensDetails": drawn}
+    assert GATEWAYS["gemini"](live)["output_total"] == 7
+
+
+def test_reasoning_of_research_is_beside_the_answer_and_in_no_total() -> None:
+    raw = {"prompt_tokens": 108, "completion_tokens": 3256, "total_tokens": 3364}
+    research = {"citation_tokens": 7299, "num_search_queries": 74, "reasoning_tokens": 73248}
+    read = GATEWAYS["openai"](raw | research)
+    assert read["output"] == {"visible": 3256, "reasoning": 73248}
+    assert read["other"]["unread.citation_tokens"] == 7299
+    with pytest.raises(GatewayUsageError, match="send counts of one answer"):
+        GATEWAYS["openai"]({**raw, "reasoning_tokens": 73248})
+
+
+def test_details_of_nothing_are_written_as_a_list_by_some() -> None:
+    raw = {"prompt_tokens": 9, "completion_tokens": 5}
+    assert GATEWAYS["openai"]({**raw, "prompt_tokens_details": []}) == GATEWAYS["openai"](raw)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_what_nobody_reads_is_handed_on_whatever_form_it_has(gateway: str) -> None:
+    name = "gen_ai.usage.new_tokens" if gateway == "otel" else "new_tokens"
+    for new in (12.0, "12", [{"n": 5}, {"n": 7}, None]):
+        other = GATEWAYS[gateway]({**LEAST, name: new, "request": "12"})["other"]
+        assert [n for key, n in other.items() if key.startswith(f"unread.{name}")] == [12]
+    huge = {**LEAST, name: 10**15 + 1}
+    assert f"unread.{name}" not in GATEWAYS[gateway](huge).get("other", {})
+
+
 def test_video_is_a_kind_of_its_own_wherever_its_tokens_stand() -> None:
     usage = GATEWAYS["openai"](
         {
@@ -364,6 +427,9 @@ def test_a_split_of_writes_without_their_total_is_counted() -> None:
     usage = GATEWAYS["bedrock"]({"inputTokens": 5, "outputTokens": 1, "cacheDetails": split})
     assert usage["input"]["cache_write_1h"] == 60
     assert usage["input_total"] == 105
+    unheard = [{"ttl": "24h", "inputTokens": 7}]
+    usage = GATEWAYS["bedrock"]({"inputTokens": 5, "outputTokens": 1, "cacheDetails": unheard})
+    assert (usage["input"]["cache_write"], usage["input_total"]) == (7, 12)
 
 
 def test_what_nobody_reads_of_input_and_output_is_told_apart() -> None:
