@@ -7,12 +7,12 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 import click
 
+from ledger.flows.stages import STAGES
 from ledger.wire.errors import TokenledgerError
 from ledger.wire.one_line import one_line
 from ledger.wire.secrets import scrub, scrub_tracebacks
@@ -84,20 +84,21 @@ class Stopped(RefusedCommand):
     exit_code = 128 + signal.SIGINT
 
 
-def _stage_commands() -> Mapping[str, click.Command]:
-    from ledger.commands.run.stages import stage_commands
+def _stages() -> dict[str, str]:
+    """The command of each stage, and what the stage is for."""
+    return {name.replace("_", "-"): listed.about for name, listed in STAGES.items()}
 
-    return stage_commands()
 
+def _import(name: str) -> click.Command | None:
+    if name in _stages():
+        from ledger.commands.run.stages import stage_command
 
-def _known_stages() -> Mapping[str, click.Command]:
-    """A command for each stage; none where the ledger part is not installed."""
-    try:
-        return _stage_commands()
-    except ModuleNotFoundError as error:
-        if _is_own(error):
-            raise
-        return {}
+        return stage_command(name.replace("-", "_"))
+    if name not in COMMANDS:
+        return None
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command: click.Command = getattr(import_module(f"ledger.commands.{module}"), attribute)
+    return command
 
 
 def _is_own(error: ModuleNotFoundError) -> bool:
@@ -108,14 +109,11 @@ class CommandTable(click.Group):
     """A group that imports a command when it is called, and turns errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return [*COMMANDS, *_known_stages()]
+        return [*COMMANDS, *_stages()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         try:
-            if cmd_name not in COMMANDS:
-                return _stage_commands().get(cmd_name)
-            module, _, name = COMMANDS[cmd_name][0].partition(":")
-            command: click.Command = getattr(import_module(f"ledger.commands.{module}"), name)
+            return _import(cmd_name)
         except ModuleNotFoundError as error:
             if _is_own(error):
                 raise
@@ -123,14 +121,12 @@ class CommandTable(click.Group):
                 f"`{cmd_name}` needs {error.name}, which this host does not have. Install it with:"
                 " pip install 'tokenledger[ledger,documents,embedded]'"
             ) from error
-        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
-        if stages := _known_stages():
-            with formatter.section("Stages that `settle` runs"):
-                formatter.write_dl([(name, str(stage.help)) for name, stage in stages.items()])
+        with formatter.section("Stages that `settle` runs"):
+            formatter.write_dl([*_stages().items()])
 
     def invoke(self, ctx: click.Context) -> object:
         try:

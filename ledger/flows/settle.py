@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ledger.flows.stage import Stage, StageReport
-from ledger.flows.stages import STAGES
+from ledger.flows.stages import load_stages
 from ledger.store.queries import Connection
 
 
@@ -12,7 +12,7 @@ async def settle(
     connection: Connection, *, entity_id: str | None = None, now: datetime
 ) -> list[StageReport]:
     """Run the stages for one entity, or all; each has transactions of its own."""
-    return await run_stages(connection, STAGES.values(), entity_id=entity_id, now=now)
+    return await run_stages(connection, load_stages(), entity_id=entity_id, now=now)
 
 
 async def run_stages(

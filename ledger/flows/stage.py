@@ -60,15 +60,13 @@ class ListEntities(Protocol):
 class Stage:
     """A step from what is stored to rows that follow from it, of each entity by itself.
 
-    `name` names its lock, its cut-offs and its command as well, and `about` says what it is for.
-    A part is `step` long. `find` says which are due, given windows to try again, and what stores
-    them; `split` cuts them into chunks of at most `chunk_parts`. A stage that `follows_clock` has
-    work also where nothing new is stored, and may `note` what the clock says before its cut-off is
-    drawn.
+    `name` names its lock, its cut-offs and its command as well. A part is `step` long. `find` says
+    which are due, given windows to try again, and what stores them; `split` cuts them into chunks
+    of at most `chunk_parts`. A stage that `follows_clock` has work also where nothing new is
+    stored, and may `note` what the clock says before its cut-off is drawn.
     """
 
     name: str
-    about: str
     step: timedelta
     chunk_parts: int
     list_entities: ListEntities

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from ledger.store.metering.ingest import lacks_partition
 
 _FOREIGN_KEY = re.compile(r"\((?P<column>\w+)\)=\((?P<value>.*)\).*\"(?P<table>\w+)\"")
+
+
+def lacks_partition(error: asyncpg.CheckViolationError) -> bool:
+    """Whether a row was refused because its day has no partition."""
+    # PostgreSQL names a constraint wherever one was broken; here there is none.
+    return error.constraint_name is None and "no partition" in str(error)
 
 
 @contextmanager

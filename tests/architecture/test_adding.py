@@ -84,7 +84,7 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
     return Due(again, _store)
 
 
-made = Stage("made_up", "A made-up stage.", WINDOW, 10, list_entities, _find)
+made = Stage("made_up", WINDOW, 10, list_entities, _find)
 '''
 COMMAND = '''"""A made-up command."""
 
@@ -169,10 +169,10 @@ ADDITIONS = {
         STAGE,
         "ledger/flows/stages.py",
         {
-            "from ledger.flows.cost.allocate": (
-                "from ledger.flows.books.made import made\nfrom ledger.flows.cost.allocate"
-            ),
-            "        book_revenue,\n": "        book_revenue,\n        made,\n",
+            '    "book_revenue": ': (
+                '    "made_up": ListedStage("ledger.flows.books.made:made", "A made-up stage."),\n'
+                '    "book_revenue": '
+            )
         },
         "from click.testing import CliRunner\n"
         "from ledger.cli import cli\n"

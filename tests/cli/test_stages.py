@@ -13,7 +13,7 @@ from ledger.domain.period import HOUR, hour_start
 from ledger.flows.parts import Due
 from ledger.flows.settle import settle
 from ledger.flows.stage import Stage, StageContext
-from ledger.flows.stages import STAGES
+from ledger.flows.stages import STAGES, ListedStage
 from ledger.flows.watch import measure
 from ledger.store.connect import draw_batch_seq
 from ledger.store.pricing.rating import list_entities
@@ -42,7 +42,6 @@ async def _find(context: StageContext, again: Sequence[Part]) -> Due:
 
 count_hours = Stage(
     name="count_hours",
-    about="Count hours in which something was stored.",
     step=HOUR,
     chunk_parts=10,
     list_entities=list_entities,
@@ -54,7 +53,8 @@ count_hours = Stage(
 def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The table with one stage more."""
     FOUND.clear()
-    monkeypatch.setitem(STAGES, count_hours.name, count_hours)
+    listed = ListedStage(f"{__name__}:count_hours", "Count hours in which something was stored.")
+    monkeypatch.setitem(STAGES, count_hours.name, listed)
     yield
     metrics.PARKED.clear()
 

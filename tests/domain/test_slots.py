@@ -9,9 +9,9 @@ import pytest
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
 from ledger.domain.cost.attempts import attempts_of, by_window, timed
+from ledger.domain.cost.cause import IDLE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import weigh
-from ledger.domain.cost.taken import IDLE
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.meter import Span, spans

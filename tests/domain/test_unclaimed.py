@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.cost.allocation import allocate_window
+from ledger.domain.cost.cause import UNCLAIMED, USAGE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import weigh
 from ledger.domain.cost.stepped import Stepped, stepped_between, stepped_together
-from ledger.domain.cost.taken import UNCLAIMED, USAGE, as_lines
+from ledger.domain.cost.taken import as_lines
 from ledger.domain.cost.unclaimed import (
     OF_NO_REQUEST,
     SERVED,

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from ledger.domain.apportion import amount_of
 from ledger.domain.cost.allocation import WindowAllocation
+from ledger.domain.cost.cause import IDLE, USAGE
 from ledger.domain.cost.share import SHARES
-from ledger.domain.cost.taken import IDLE, USAGE, as_lines
+from ledger.domain.cost.taken import as_lines
 
 
 class AllocatedLine(NamedTuple):

@@ -1,6 +1,6 @@
 """`tokenledger settle`, and a command for each stage: run them over what is stored now."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -9,26 +9,23 @@ from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.serve.database import Database, database_options
 from ledger.flows.settle import run_stages
 from ledger.flows.stage import Stage, StageReport
-from ledger.flows.stages import STAGES
+from ledger.flows.stages import STAGES, load_stages
 from ledger.store.queries import Connection
 from ledger.store.standing import hurry_parked
 
 entity_option = click.option("--entity", "entity_id", help="Only this entity.")
 
 
-def stage_commands() -> Mapping[str, click.Command]:
-    """A command for each stage, under its name."""
-    commands = (_stage_command(stage) for stage in STAGES.values())
-    return {str(command.name): command for command in commands}
+def stage_command(name: str) -> click.Command:
+    """The command of a stage of the table."""
+    listed = STAGES[name]
 
-
-def _stage_command(stage: Stage) -> click.Command:
-    @click.command(stage.name.replace("_", "-"), help=stage.about)
+    @click.command(name.replace("_", "-"), help=listed.about)
     @entity_option
     @json_option
     @database_options
     def command(database: Database, entity_id: str | None, as_json: bool) -> None:
-        show_stages(database.run(lambda c: _now([stage], c, entity_id)), as_json)
+        show_stages(database.run(lambda c: _now([listed.load()], c, entity_id)), as_json)
 
     return command
 
@@ -39,7 +36,7 @@ def _stage_command(stage: Stage) -> click.Command:
 @database_options
 def settle(database: Database, entity_id: str | None, as_json: bool) -> None:
     """Allocate, rate and book, in order; equal results write nothing."""
-    show_stages(database.run(lambda c: _now(STAGES.values(), c, entity_id)), as_json)
+    show_stages(database.run(lambda c: _now(load_stages(), c, entity_id)), as_json)
 
 
 async def _now(

@@ -1,11 +1,11 @@
-"""Names why energy and cost of a scope are no usage's."""
+"""Names the lines of cost, and why energy and cost of a scope are no usage's."""
 
 from collections.abc import Mapping
 
 from ledger.domain.cost.idle_policy import ASSET
-from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, UNCLAIMED
 from ledger.wire.causes import AT_REST, NO_DEPLOYMENT, NO_REQUEST, NO_WEIGHT, NOT_DEPLOYED, Cause
 
+USAGE, IDLE, UNATTRIBUTED, UNCLAIMED = "usage", "idle", "unattributed", "unclaimed"
 # By line: of hardware that serves nothing, and of what a deployment has.
 CAUSES: Mapping[str, tuple[Cause, Cause]] = {
     IDLE: (NOT_DEPLOYED, AT_REST),

@@ -8,11 +8,11 @@ import polars as pl
 
 from ledger.domain.apportion_columns import Parts
 from ledger.domain.arrays import Ints
+from ledger.domain.cost.cause import UNATTRIBUTED, UNCLAIMED, USAGE
 from ledger.domain.cost.share import COSTS, ENERGIES, SHARES
 from ledger.domain.cost.slots import NOBODY
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
 
-USAGE, IDLE, UNATTRIBUTED, UNCLAIMED = "usage", "idle", "unattributed", "unclaimed"
 _LINES = {NOBODY: UNATTRIBUTED, OF_NO_REQUEST: UNCLAIMED}
 TAKEN: Mapping[str, pl.DataType] = {
     "usage_key_id": pl.Int64(),

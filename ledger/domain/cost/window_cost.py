@@ -16,6 +16,7 @@ import polars as pl
 from ledger.domain.apportion import amount_of, apportion, apportion_amount, units_of
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window, together
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
+from ledger.domain.cost.cause import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.cost_line import CostPool, LineRow, MeterWindow, WindowCosts
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.depreciation import Schedule
@@ -29,7 +30,6 @@ from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
 from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
 from ledger.domain.cost.stepped import stepped_together
-from ledger.domain.cost.taken import IDLE, UNATTRIBUTED, USAGE
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
 from ledger.domain.energy.meter import BY_WEIGHTS, energy_columns, findings

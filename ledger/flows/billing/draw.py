@@ -118,7 +118,6 @@ def _expiry_entry(context: StageContext, grant: ExpiredGrant) -> JournalEntry:
 # A grant expires though nothing is stored.
 draw = Stage(
     name="draw",
-    about="Draw what was granted in advance for what was charged.",
     step=DAY,
     chunk_parts=200,
     list_entities=rating.list_entities,

@@ -117,7 +117,6 @@ async def _remind(context: StageContext, days: Sequence[int], parts: Sequence[Pa
 # An invoice is overdue by time alone. A letter is rendered in the transaction of its customer.
 dun = Stage(
     name="dun",
-    about="Write the letters about what is overdue.",
     step=DAY,
     chunk_parts=1,
     list_entities=list_entities,

@@ -52,7 +52,6 @@ async def _book_days(context: StageContext, parts: Sequence[Part]) -> int:
 # Cost of windows that have not begun waits: only what began before `now` is booked.
 book_cost = Stage(
     name="book_cost",
-    about="Book what windows cost into the journal.",
     step=DAY,
     chunk_parts=7,
     list_entities=cost.list_cost_entities,

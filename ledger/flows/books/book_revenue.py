@@ -63,7 +63,6 @@ async def _book_days(
 
 book_revenue = Stage(
     name="book_revenue",
-    about="Book what usage earned into the journal.",
     step=DAY,
     chunk_parts=1,
     list_entities=rating.list_entities,

@@ -47,7 +47,6 @@ def carrying(least: int) -> Stage:
     """The stage, with at least so many entries to a stretch."""
     return Stage(
         name="carry",
-        about="Carry balances of the journal forward, so that none needs all of it.",
         step=WINDOW,
         chunk_parts=1,
         list_entities=balances.list_journal_entities,

@@ -155,7 +155,6 @@ def _entries(
 
 accrue = Stage(
     name="accrue",
-    about="Accrue what sites cost beside energy and hardware, by day.",
     step=DAY,
     chunk_parts=400,
     list_entities=site_costs.list_site_entities,

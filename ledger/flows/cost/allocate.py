@@ -127,7 +127,6 @@ def _own_meters(
 
 allocate = Stage(
     name="allocate",
-    about="Allocate energy and cost to what was served, idle, unattributed and unclaimed.",
     step=WINDOW,
     # Whatever lies between the first and the last window of a chunk is read.
     chunk_parts=96,

@@ -71,7 +71,6 @@ async def _check(
 
 check_weights = Stage(
     name="check_weights",
-    about="Check fitted weights in force against what deployments took in the last hour.",
     step=HOUR,
     chunk_parts=1,
     list_entities=cost.list_cost_entities,

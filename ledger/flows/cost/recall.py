@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ledger.domain.cost.cause import USAGE
 from ledger.domain.cost.lines_again import (
     AllocatedLines,
     ScopeWindow,
     found_again,
     next_cut_off,
 )
-from ledger.domain.cost.taken import USAGE
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import DAY, Period
 from ledger.flows.cost.cost_windows import cost_windows, find_meters

@@ -44,7 +44,6 @@ async def _let_go(
 
 thin = Stage(
     name="thin",
-    about="Let cost lines of windows go whose days are added up and booked.",
     step=DAY,
     chunk_parts=1,
     list_entities=cost.list_cost_entities,

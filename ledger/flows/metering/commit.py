@@ -10,9 +10,9 @@ import asyncpg
 
 from ledger.domain.errors import LedgerError, UnavailableError
 from ledger.flows.metering.commit_order import ALONE, CommitOrder, IdLostError
-from ledger.store.metering.ingest import lacks_partition
 from ledger.store.metering.positions import PositionMove, move_position
 from ledger.store.queries import Connection
+from ledger.store.refusals import lacks_partition
 
 RETRIES = 5
 # What a batch that begins again may not meet again; LockNotAvailableError: it waited too long.

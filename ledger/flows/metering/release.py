@@ -21,7 +21,7 @@ from ledger.store.connect import draw_batch_seq, sum_windows
 from ledger.store.metering.correction import FateChange, copy_fate_changes
 from ledger.store.metering.directory import find_budgeted
 from ledger.store.metering.extras import find_extras
-from ledger.store.metering.ingest import insert_usage_keys, lacks_partition
+from ledger.store.metering.ingest import insert_usage_keys
 from ledger.store.metering.suspense import dismiss_suspense as store_dismissal
 from ledger.store.metering.suspense import (
     find_suspended_facts,
@@ -30,6 +30,7 @@ from ledger.store.metering.suspense import (
 )
 from ledger.store.operations import Suspended, list_suspense
 from ledger.store.queries import Connection
+from ledger.store.refusals import lacks_partition
 
 PAGE = 50_000
 RETRIES = 5

@@ -40,7 +40,6 @@ async def _tally(context: StageContext, last: LastTally | None, _: Sequence[Part
 
 tally = Stage(
     name="tally",
-    about="Add usage up by day, so that no report of months needs all windows.",
     step=WINDOW,
     chunk_parts=1,
     list_entities=list_entities,

@@ -90,7 +90,6 @@ async def _append_others(rated: RatedDays, known: KnownPrices, stored_seq: int) 
 # `now` bounds no usage: what has been used is charged. Fees are charged as days begin.
 rate = Stage(
     name="rate",
-    about="Price what was used by the rate cards of that time.",
     step=DAY,
     # More of them gain nothing, and where they are not plain take more memory to sum.
     chunk_parts=1_000,

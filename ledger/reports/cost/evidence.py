@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
-from ledger.domain.cost.cause import CAUSES
+from ledger.domain.cost.cause import CAUSES, USAGE
 from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
-from ledger.domain.cost.taken import USAGE
 from ledger.domain.cost.unread import GpuEstimate
 from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.errors import InvalidInputError, NotFoundError

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ledger.domain.apportion import amount_of, apportion, units_of
-from ledger.domain.cost.cause import cause_of
+from ledger.domain.cost.cause import IDLE, cause_of
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, TokenSum
-from ledger.domain.cost.taken import IDLE
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.metering.usage_mark import known_counts
 from ledger.domain.money import EXACT, ZERO, total

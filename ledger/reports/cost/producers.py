@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from operator import itemgetter
 
+from ledger.domain.cost.cause import USAGE
 from ledger.domain.cost.producer import (
     PRODUCERS,
     AllocatedCost,
@@ -13,7 +14,6 @@ from ledger.domain.cost.producer import (
     producers,
     share_revenue,
 )
-from ledger.domain.cost.taken import USAGE
 from ledger.domain.energy.gpu_part import GPU_PARTS
 from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import InvalidInputError, MissingInputError

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.apportion import units_of
+from ledger.domain.cost.cause import USAGE
 from ledger.domain.cost.cost_line import (
     ALLOCATION,
     ALLOCATION_KEY,
@@ -23,7 +24,6 @@ from ledger.domain.cost.cost_line import (
 from ledger.domain.cost.kinds import KIND_SUMS
 from ledger.domain.cost.lines_again import AllocatedLines, ScopeWindow
 from ledger.domain.cost.share import COSTS
-from ledger.domain.cost.taken import USAGE
 from ledger.domain.period import Period
 from ledger.store.binary import Rows
 from ledger.store.binary_arrays import arrays

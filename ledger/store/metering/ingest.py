@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 
-import asyncpg
 import polars as pl
 
 from ledger.domain.metering.batch_identity import BatchIdentity
@@ -30,12 +29,6 @@ async def ensure_partitions(connection: Connection, first_day: date, *, days: in
     return int(
         await INGEST["ensure_partitions"].value(connection, first_day=first_day, days=days) or 0
     )
-
-
-def lacks_partition(error: asyncpg.CheckViolationError) -> bool:
-    """Whether a row was refused because its day has no partition."""
-    # PostgreSQL names a constraint wherever one was broken; here there is none.
-    return error.constraint_name is None and "no partition" in str(error)
 
 
 async def insert_sources(
