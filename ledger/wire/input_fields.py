@@ -64,8 +64,14 @@ METER_OF: Mapping[str, str] = MappingProxyType(
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]*", re.ASCII)
 
 
-# Control signs, formats, halves of signs, and ends of lines and paragraphs.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Control signs, formats, halves of signs, those of private use, and ends of lines and paragraphs.
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+# Noncharacters, for which XML has no room either, and fillers that are letters by name alone.
+_NO_SIGNS = re.compile(
+    "[\ufdd0-\ufdef\u034f\u115f\u1160\u2800\u3164\uffa0"
+    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
 # Those that scripts need: joiners, a place to break a word, and marks of the direction of a word.
 _OF_SCRIPTS = frozenset("\u00ad\u061c\u200c\u200d\u200e\u200f")
 
@@ -85,13 +91,16 @@ def _printable(text: str) -> str:
 def _shown(text: str) -> str:
     """Refuse signs that nobody sees: they hide in a document, or turn around what stands there."""
     for sign in text:
-        if unicodedata.category(sign) in _UNSEEN and sign not in _OF_SCRIPTS:
+        unseen = unicodedata.category(sign) in _UNSEEN and sign not in _OF_SCRIPTS
+        if unseen or _NO_SIGNS.match(sign):
             raise FieldError(f"remove the sign U+{ord(sign):04X}, which nobody sees")
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        raise FieldError("write the text anew: U+FFFD stands where a sign was lost on the way")
     return text
 
 
 def _shown_name(text: str) -> str:
-    if not text.strip():
+    if all(sign.isspace() or sign in _OF_SCRIPTS for sign in text):
         raise FieldError("send a name that can be seen")
     return _shown(text)
 

@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib.resources import files
 from io import BytesIO
 from typing import TypeVar
 
 import pytest
+import typst
 from pypdf import PdfReader
 from pypdf.generic import DictionaryObject
 
-from ledger.documents.fonts import find_lacking
+from ledger.documents.fonts import find_lacking, fonts
 from ledger.documents.invoice import NO_DAYS, describe, group, render_pdf
 from ledger.documents.summary import day_chart, grouped_lines
 from ledger.documents.words import words_of
@@ -114,6 +116,29 @@ def test_a_name_without_a_blank_is_broken_in_its_column_and_keeps_every_sign() -
     shown = page.extract_text().replace("\n", "")
     assert name in shown
     assert model in shown
+
+
+def drawn(word: str, *, as_named: bool) -> bytes:
+    ours = (files("ledger.documents") / "named.typ").read_text(encoding="utf-8")
+    source = f"""{ours}
+        #set page(width: 400mm, height: 20mm)
+        #set text(font: ("Libertinus Serif", "Noto Sans Arabic", "Noto Serif Hebrew"))
+        #{f'breaking(named("{word}"))' if as_named else f'"{word}"'}"""
+    shown = typst.compile(source.encode(), format="png", font_paths=fonts(of_this_host=False))
+    return bytes(shown)
+
+
+@pytest.mark.parametrize("word", ["شركةالاختبارالكبيرةجداالتيليس", "חברתהניסוייםהגדולהביותרבעולם"])
+def test_a_long_word_from_right_to_left_is_drawn_as_it_is_written(word: str) -> None:
+    assert drawn(word, as_named=True) == drawn(word, as_named=False)
+
+
+def test_a_name_reads_in_the_direction_of_its_first_letter() -> None:
+    arabic = "شركة ABC الاختبار"
+    assert drawn(arabic, as_named=True) != drawn(arabic, as_named=False)
+    assert drawn(arabic, as_named=True) == drawn(f"\u202b{arabic}\u202c", as_named=False)
+    latin = "Acme 123 שם"
+    assert drawn(latin, as_named=True) == drawn(latin, as_named=False)
 
 
 def test_a_logo_stands_above_it_and_the_bytes_are_the_same_again() -> None:

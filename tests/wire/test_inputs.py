@@ -200,10 +200,15 @@ def test_what_the_documents_show_of_cost_can_be_entered() -> None:
                 "\u202e": r"U\+202E",
                 "\x1b": r"U\+001B",
                 "\ufeff": r"U\+FEFF",
+                "\ue000": r"U\+E000",
+                "\uffff": r"U\+FFFF",
+                "\u3164": r"U\+3164",
             }.items()
         ),
         ({"name": "A\nB"}, r"name: found .*remove the sign U\+000A"),
         ({"name": " \u3000"}, "name: found .*send a name that can be seen"),
+        ({"name": "\u200d \u200f"}, "name: found .*send a name that can be seen"),
+        ({"name": "Caf\ufffd"}, "name: found .*a sign was lost on the way"),
     ],
 )
 def test_what_stands_on_documents_can_be_seen(change: dict[str, str], said: str) -> None:
