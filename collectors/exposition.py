@@ -22,7 +22,7 @@ _LABEL = re.compile(rf"\s*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_TEXT})\s*=\s*{_TEXT}\s*(
 _LABELS_END = re.compile(r"\s*\}")
 _VALUE = re.compile(
     r"\s*([+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?|nan)))"
-    r"(?:\s+[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?(?:\s+#\s.*)?\s*",
+    r"(?:\s+[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)?(?:\s+st@\S+)?(?:\s+#\s.*)?\s*",
     re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(.)")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 ACCEPT = "text/plain;version=0.0.4"
 OPENMETRICS = "application/openmetrics-text"
+PROTOBUF = "protobuf"
 PROCESS_START = "process-start-time-unix"
 SCHEMES = frozenset({"http", "https"})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -149,8 +150,11 @@ class Page:
         return there
 
     def _text(self, body: bytes, headers: Mapping[str, str]) -> str:
-        text = body.decode("utf-8", errors="replace")
-        if OPENMETRICS in headers.get("content-type", ""):
+        media_type = headers.get("content-type", "")
+        if PROTOBUF in media_type:
+            raise ScrapeError(f"{self}: answers in protobuf; have it answer {ACCEPT}")
+        text = body.decode("utf-8-sig", errors="replace")
+        if OPENMETRICS in media_type:
             if text.rstrip().rpartition("\n")[2] != "# EOF":
                 raise ScrapeError(f"{self}: cut short: an OpenMetrics page ends with # EOF")
         elif not _said_how_long(headers) and not text.endswith("\n"):

@@ -213,18 +213,25 @@ def _family(base: str) -> str:
 
 
 def run_marks(samples: Iterable[Sample], *, prefixes: tuple[str, ...], anchor: str) -> RunMarks:
-    """The earliest creation of the anchor family, and the process start."""
+    """The earliest creation of the anchor family, and the process start.
+
+    A page of several processes says which of them started when, and not which of them a counter
+    is of: a run that began with the newest would have the others' counters begin again.
+    """
     created: list[str] = []
-    started: str | None = None
+    started: set[str | None] = set()
     for sample in samples:
         if sample.name == PROCESS_START:
-            started = _seconds(sample.value) or started
+            started.add(_seconds(sample.value))
         elif sample.name.endswith(CREATED):
             seconds = _seconds(sample.value)
             if seconds and base_name(sample.name, prefixes) == anchor + CREATED:
                 created.append(seconds)
     # A second series of the same process may be made later; the earliest one stays.
-    return RunMarks(min(created, key=Decimal, default=None), started)
+    started.discard(None)
+    return RunMarks(
+        min(created, key=Decimal, default=None), started.pop() if len(started) == 1 else None
+    )
 
 
 def read_sample(sample: Sample, rule: Rule, *, six_digits: bool) -> CounterReading | None:

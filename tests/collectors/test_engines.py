@@ -214,3 +214,11 @@ def test_a_family_that_counts_tokens_under_a_new_name_is_named() -> None:
 def test_a_value_that_a_ledger_refuses_costs_its_series(value: str) -> None:
     reading = read("vllm", f"{SERIES}}} {value}\nvllm:generation_tokens_total 7\n")
     assert [counter.value for counter in reading.counters] == ["7"]
+
+
+def test_a_page_of_several_processes_does_not_begin_again_with_each_of_them() -> None:
+    one = 'process_start_time_seconds{pid="1"} 1786000000\n'
+    other = 'process_start_time_seconds{pid="2"} 1786000100\n'
+    assert read("vllm", one + one).marks.process_started == "1786000000"
+    assert read("vllm", one + other).marks.process_started is None
+    assert read("vllm", one + other.replace("1786000100", "NaN")).marks == read("vllm", one).marks

@@ -54,6 +54,7 @@ def test_values_stay_as_printed_and_timestamps_are_dropped() -> None:
         '{ "a:b" , "x" = "1" , y="2" , } 4321.0 1786000000000',
         'a:b { x = "1" , y = "2" , }  4321.0 # {trace_id="t"} 1 2.5',
         'a:b\t{x="1",y="2"}\t4321.0',
+        'a:b{x="1",y="2"} 4321.0 1786000000.5 st@1785000000.5 # {trace_id="t"} 1',
     ],
 )
 def test_blanks_and_quotes_stand_where_the_format_lets_them(line: str) -> None:

@@ -103,6 +103,12 @@ OPENMETRICS = {"Content-Type": "application/openmetrics-text; version=1.0.0"}
             "answered 200 with",
         ),
         (200, OPENMETRICS, READABLE.encode(), "cut short"),
+        (
+            200,
+            {"Content-Type": "application/vnd.google.protobuf; encoding=delimited"},
+            b"\x0a\x05abcde",
+            "answers in protobuf",
+        ),
         (401, {}, b"", "answered 401"),
     ],
 )
@@ -111,6 +117,10 @@ def test_what_leads_nowhere_or_cannot_be_unpacked_is_named(
 ) -> None:
     with pytest.raises(ScrapeError, match=said):
         answered(lambda _: (status, headers, body))
+
+
+def test_a_mark_of_byte_order_before_a_page_is_no_part_of_its_first_line() -> None:
+    assert answered(lambda _: (200, {}, READABLE.encode("utf-8-sig"))) == ["55"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
