@@ -104,6 +104,22 @@ def test_same_file_again_enters_nothing(
     assert len(recorded(command)) == 8_784
 
 
+@pytest.mark.parametrize(("option", "said"), [("--currency", "EUR"), ("--facility", "elsewhere")])
+def test_prices_said_to_be_of_another_site_or_currency_than_their_tariff_are_refused(
+    command: CommandLine, tmp_path: Path, option: str, said: str
+) -> None:
+    command.enter_factory(tmp_path)
+    path = tmp_path / "prices.csv"
+    path.write_text("t,p\n2026-08-01T00:00Z,50\n", encoding="utf-8")
+    columns = ("--time-column", "t", "--price-column", "p")
+    command("import", "tariff", path, *SITE, *columns, "--currency", "USD")
+    path.write_text("t,p\n2026-08-01T01:00Z,60\n", encoding="utf-8")
+    refused = command.refusal("import", "tariff", path, "--tariff", "spot", *columns, option, said)
+    assert f"not {said}" in refused
+    assert f"Leave {option} out" in refused
+    assert len(recorded(command)) == 1
+
+
 def test_other_prices_of_the_same_times_are_refused_unless_replaced(
     command: CommandLine, tmp_path: Path
 ) -> None:
@@ -127,7 +143,8 @@ def test_a_file_that_does_not_reach_the_last_one_is_told_what_is_left(
 ) -> None:
     command.enter_factory(tmp_path)
     path = tmp_path / "day.csv"
-    ask = ("import", "tariff", path, *SITE, "--time-column", "at", "--price-column", "price")
+    columns = ("--time-column", "at", "--price-column", "price", "--zone", "UTC")
+    ask = ("import", "tariff", path, *SITE, *columns)
     path.write_text("at,price\n2024-01-01 00:00,50\n2024-01-01 01:00,60\n")
     assert command(*ask, "--currency", "EUR").stderr == ""
     path.write_text("at,price\n2024-01-01 04:00,50\n2024-01-01 05:00,60\n")

@@ -262,3 +262,23 @@ def test_a_column_that_says_no_unit_is_read_in_the_one_given(column: str) -> Non
     (note,) = price_series(rows, columns).notes()
     assert "--unit kWh" in note
     assert price_series(rows[2:], columns).notes() == []
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "zone_said", "told"),
+    [
+        ("t", "2026-01-01 00:00", False, True),
+        ("t", "2026-01-01 00:00", True, False),
+        ("t", "2026-01-01 00:00Z", False, False),
+        ("t", "2026-01-01 00:00+01:00", False, False),
+        ("HourUTC", "2026-01-01 00:00", False, False),
+    ],
+)
+def test_times_whose_zone_nobody_says_are_told_to_be_taken_as_utc(
+    column: str, text: str, zone_said: bool, told: bool
+) -> None:
+    rows = [InputRow(2, {column: text, "p": "50"}, texts=True)]
+    utc = ZoneInfo("UTC")
+    columns = TariffColumns(column, "p", None, 60, False, False, utc, zone_said=zone_said)
+    notes = price_series(rows, columns).notes()
+    assert any("were read as UTC" in note for note in notes) is told

@@ -1,6 +1,6 @@
 """`tokenledger import tariff`: electricity prices from a file of any columns, unit and zone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,10 +13,10 @@ from ledger.commands.data.tariff_file import PriceSeries
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
-from ledger.domain.errors import MissingInputError
+from ledger.domain.errors import InvalidInputError, MissingInputError
 from ledger.flows.reference.enter import enter_tariff, enter_tariff_prices
 from ledger.flows.reference.price_holes import find_price_holes
-from ledger.store.cost.cost_inputs import PriceHole, find_tariff
+from ledger.store.cost.cost_inputs import PriceHole, Tariff, find_tariff
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.tariff_inputs import NewTariff, NewTariffPrices
@@ -79,16 +79,37 @@ async def _enter(
     replace: bool,
 ) -> tuple[int, list[PriceHole]]:
     async with connection.transaction():
-        if await find_tariff(connection, prices.tariff_id) is None:
-            missing = [name for name in ("facility_id", "currency") if contract[name] is None]
-            if missing:
-                raise MissingInputError(
-                    f"Tariff {prices.tariff_id} is new.", "Give --facility and --currency for it."
-                )
-            new = read_input(NewTariff, {**contract, "name": prices.tariff_id})
-            await enter_tariff(connection, new, author)
+        known = await find_tariff(connection, prices.tariff_id)
+        if known is None:
+            await _enter_contract(connection, contract, author)
+        else:
+            _check_same(known, contract)
         written = await enter_tariff_prices(connection, prices, author, replace=replace)
         return written, await find_price_holes(connection, prices)
+
+
+async def _enter_contract(
+    connection: Connection, contract: Mapping[str, str | None], author: Author
+) -> None:
+    if None in contract.values():
+        raise MissingInputError(
+            f"Tariff {contract['tariff_id']} is new.", "Give --facility and --currency for it."
+        )
+    new = read_input(NewTariff, {**contract, "name": contract["tariff_id"]})
+    await enter_tariff(connection, new, author)
+
+
+def _check_same(known: Tariff, contract: Mapping[str, str | None]) -> None:
+    """Refuse prices said to be of another site or currency than their tariff's."""
+    kept = {"facility_id": known.facility_id, "currency": known.currency}
+    for name, value in kept.items():
+        if contract[name] not in (None, value):
+            option = name.removesuffix("_id")
+            raise InvalidInputError(
+                f"The {option} of tariff {known.tariff_id} is {value}, not {contract[name]}.",
+                f"Leave --{option} out, or name another tariff.",
+                option,
+            )
 
 
 def _beside(holes: Sequence[PriceHole], series: PriceSeries) -> list[str]:

@@ -26,9 +26,7 @@ def column_options(noun: str) -> Callable[[F], F]:
             show_default=True,
             help=f"Minutes a {noun} lasts.",
         ),
-        click.option(
-            "--zone", default="UTC", show_default=True, help="Of times without an offset."
-        ),
+        click.option("--zone", help="Of times without an offset.  [default: UTC]"),
         click.option(
             "--fold",
             type=click.Choice(["first", "second"]),
@@ -59,7 +57,7 @@ def read_series(
 
 def _columns(given: Mapping[str, object], *, noun: str) -> TariffColumns:
     """What these options say; click.BadParameter where a zone is none."""
-    zone = str(given["zone"])
+    zone = str(given["zone"] or "UTC")
     try:
         known = ZoneInfo(zone)
     except (KeyError, ValueError, OSError):
@@ -72,6 +70,7 @@ def _columns(given: Mapping[str, object], *, noun: str) -> TariffColumns:
         per_kwh=given.get("unit") == "kWh",
         decimal_comma=bool(given["decimal_comma"]),
         zone=known,
+        zone_said=given["zone"] is not None,
         fold={"first": 0, "second": 1}.get(str(given["fold"])),
         noun=noun,
     )

@@ -21,6 +21,8 @@ _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _UNIT = re.compile(r"(?i)(?:^|[^a-z])([km])wh(?![a-z])")
 _HUNDREDTH = re.compile(r"(?i)(?:^|[^a-z])(ct|cents?|øre|öre|pence)(?![a-z])")
 _NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
+_OFFSET = re.compile(r"(?:[Zz]|[+-]\d{2}:\d{2})$")
+_NAMES_UTC = re.compile(r"(?i)utc|gmt")
 HOLES_SHOWN = 3
 # Half of all prices of a MWh below it are, in any currency, prices of a kWh.
 PER_MWH_LEAST = 1
@@ -31,7 +33,7 @@ class TariffColumns:
     """Where a file keeps times and prices, and what they mean; times are starts of periods.
 
     `fold` says which pass (0 or 1) a repeated local time is that the file has once; `noun` is what
-    a row says: a price, or a factor of the grid.
+    a row says: a price, or a factor of the grid; `zone_said`, whether somebody named the zone.
     """
 
     time: str
@@ -43,6 +45,7 @@ class TariffColumns:
     zone: ZoneInfo
     fold: int | None = None
     noun: str = "price"
+    zone_said: bool = True
 
     @property
     def named(self) -> list[str]:
@@ -59,16 +62,23 @@ class TariffColumns:
 
 @dataclass(frozen=True, slots=True)
 class PriceSeries:
-    """The prices of a file in its order, and what a reader should know: repeated hours, holes."""
+    """The prices of a file in its order, and what a reader should know: repeated hours, holes, and
+    whether times were read as UTC though nobody said so."""
 
     periods: tuple[SeriesPeriod, ...]
     repeated: tuple[Repeated, ...]
     holes: tuple[tuple[datetime, datetime], ...]
     noun: str = "price"
+    taken_as_utc: bool = False
 
     def notes(self) -> list[str]:
         """What to say of the file, a line each."""
         said = [str(stretch) for stretch in self.repeated]
+        if self.taken_as_utc:
+            said.append(
+                "Times without an offset were read as UTC: where they are local, enter them again"
+                " with --zone and --replace."
+            )
         if self.holes:
             shown = ", ".join(f"{_short(a)} to {_short(b)}" for a, b in self.holes[:HOLES_SHOWN])
             more = len(self.holes) - HOLES_SHOWN
@@ -106,7 +116,15 @@ def price_series(rows: Sequence[InputRow], columns: TariffColumns) -> PriceSerie
         tuple(repeated),
         tuple(_holes(period for period, _ in in_order)),
         columns.noun,
+        taken_as_utc=_is_zone_guessed(times, columns),
     )
+
+
+def _is_zone_guessed(times: Iterable[LocalTime], columns: TariffColumns) -> bool:
+    """Whether times are read in a zone that neither they, their column nor anybody names."""
+    if columns.zone_said or _NAMES_UTC.search(columns.time):
+        return False
+    return not all(_OFFSET.search(time.text) for time in times)
 
 
 def _check_unit(columns: TariffColumns) -> None:
