@@ -12,8 +12,14 @@ from types import MappingProxyType
 
 from ledger.domain.billing.account import is_iban
 from ledger.domain.billing.agreement import EInvoiceForm, Party
-from ledger.domain.billing.e_invoice import ElectronicLine, danish_number
+from ledger.domain.billing.e_invoice import (
+    ElectronicLine,
+    danish_number,
+    has_prefix,
+    written_together,
+)
 from ledger.domain.billing.issued import Invoice
+from ledger.domain.billing.postal import address_lines, town_of
 from ledger.domain.billing.tax import RATED, TaxKey, TaxLine, Treatment, describe_tax
 from ledger.domain.money import EXACT, ZERO, plain, total
 from ledger.domain.period import MICROSECOND, Period, zone
@@ -36,7 +42,6 @@ _EXEMPTIONS = MappingProxyType(
 # As it stands, and with its signs escaped.
 _PDF_TIME = re.compile(rb"(D(?::|\\072))\d{14}(?=(?:\+|\\053)00(?:'|\\047)00)")
 _XMP_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
-_PREFIX = re.compile(r"[A-Z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +186,16 @@ def _seller(document: Document) -> dict[str, object]:
     said = _party(seller, document.invoice.entity_id)
     if not seller.tax_number or document.is_outside:
         return said
-    prefixed = _PREFIX.match(seller.tax_number)
-    return {**said, "vat_identifier" if prefixed else "tax_identifier": seller.tax_number}
+    number = written_together(seller.tax_number)
+    return {**said, "vat_identifier" if has_prefix(number) else "tax_identifier": number}
 
 
 def _buyer(document: Document) -> dict[str, object]:
     buyer = document.invoice.buyer
     said = _party(buyer, document.invoice.customer_id)
-    if not _PREFIX.match(buyer.tax_number) or document.is_outside:
+    if not has_prefix(buyer.tax_number) or document.is_outside:
         return said
-    return {**said, "vat_identifier": buyer.tax_number.replace(" ", "")}
+    return {**said, "vat_identifier": written_together(buyer.tax_number)}
 
 
 # The scheme of numbers that Denmark gives businesses, in ISO 6523.
@@ -200,13 +205,16 @@ _DANISH_BUSINESS = "0184"
 def _party(party: Party, party_id: str) -> dict[str, object]:
     scheme, _, address = party.electronic_address.partition(":")
     registered = danish_number(party) or ""
-    lines = [line.strip() for line in party.address.split("\n") if line.strip()]
+    town, lines = town_of(party), address_lines(party)
+    if town.city:
+        lines = lines[:-1]
     said: dict[str, object] = {
         "name": party.name,
         "identifiers": {None: party_id},
         "country_code": party.country,
         **dict(zip(("addr_l1", "addr_l2"), lines, strict=False)),
         "addr_l3": ", ".join(lines[2:]),
+        **town._asdict(),
         "einvoicing_addr": address,
         "einvoicing_addr_schemeid": scheme if address else "",
         "contacts": [{"email": party.email}] if party.email else [],

@@ -20,6 +20,7 @@ from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Seller, Terms
 from ledger.domain.billing.e_invoice import check_e_invoice, danish_number, electronic_lines
 from ledger.domain.billing.invoice import InvoiceLine, InvoiceTotals, LineKey
 from ledger.domain.billing.issued import Invoice
+from ledger.domain.billing.postal import town_of
 from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment, tax_on
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import round_minor, total
@@ -150,8 +151,45 @@ CASES: Mapping[str, Document] = {
     "to-an-account": document(STANDARD, seller=replace(SELLER, payment_account="0040-0440116243")),
     "no-way-to-pay": document(STANDARD, seller=replace(SELLER, payment_account="")),
     "of-a-test": document(STANDARD, is_test=True),
+    "number-with-blanks": document(STANDARD, seller=replace(SELLER, tax_number="DK 13 58.56-28")),
     "seller-without-prefix": document(STANDARD, seller=replace(SELLER, tax_number="13585628")),
 }
+
+
+# Tax number and last line of the address of parties of a country.
+HOMES = {
+    "AT": ("ATU12345675", "1010 Wien"),
+    "DE": ("DE136695976", "10115 Berlin"),
+    "FR": ("FR12345678901", "F-75001 Paris"),
+    "GB": ("GB123456789", "London SW1A 1AA"),
+    "GR": ("EL123456789", "105 57 Athina"),
+    "IS": ("IS12345", "101 Reykjavik"),
+    "IT": ("IT12345678901", "00184 Roma"),
+    "NL": ("NL123456789B01", "1012 AB Amsterdam"),
+    "NO": ("NO974760673MVA", "0150 Oslo"),
+    "PL": ("PL1234563218", "00-001 Warszawa"),
+    "SE": ("SE123456789701", "111 22 Stockholm"),
+}
+
+
+def at_home(country: str) -> Document:
+    """Of a seller to a buyer of the same country."""
+    number, town = HOMES[country]
+    address = f"Street 1\n{town}"
+    seller = replace(SELLER, country=country, tax_number=number, address=address)
+    buyer = replace(BUYER, country=country, tax_number=number, address=address)
+    made = document(STANDARD, seller=seller)
+    return replace(made, invoice=replace(made.invoice, buyer=buyer))
+
+
+def is_refused(made: Document, form: EInvoiceForm) -> bool:
+    told = made.invoice
+    currency = told.terms.currency
+    try:
+        check_e_invoice(told.seller, told.buyer, made.taxes, form=form, currency=currency)
+    except InvalidInputError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -202,16 +240,66 @@ def test_ubl_passes_the_rules_of_peppol_which_catch_what_is_wrong(peppol: Path) 
     assert found == {name: [] for name in CASES}
 
 
+def test_what_would_not_validate_in_its_country_is_refused_and_nothing_else(peppol: Path) -> None:
+    made = {country: at_home(country) for country in HOMES}
+    townless = replace(SELLER, country="IT", tax_number="IT12345678901", address="Via 1, Roma")
+    made["nowhere"] = document(STANDARD, seller=townless)
+    form = EInvoiceForm.PEPPOL
+    found = failed_by(peppol, {name: render_xml(each, form) for name, each in made.items()})
+    refused = {name for name, each in made.items() if is_refused(each, form)}
+    assert (
+        refused == {name for name, wrong in found.items() if wrong} == {"DE", "GR", "IS", "nowhere"}
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        (document(STANDARD, currency="KWD"), "BR-DEC-23"),
+        (
+            document(EXPORT, seller=replace(SELLER, country="US", tax_number="12-3456789")),
+            "BR-G-02",
+        ),
+    ],
+)
+def test_what_the_rules_refuse_is_refused_before(
+    made: Document, rule: str, form: EInvoiceForm
+) -> None:
+    assert is_refused(made, form)
+    assert any(rule in wrong for wrong in failed(render_xml(made, form), form))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_passes_the_rules_is_not_refused(name: str) -> None:
+    assert not is_refused(CASES[name], EInvoiceForm.PEPPOL)
+
+
+def test_post_code_and_town_are_told_apart_where_the_address_ends_with_them() -> None:
+    def placed(country: str, address: str) -> tuple[str, str]:
+        return town_of(replace(BUYER, country=country, address=address))
+
+    for prefix in ("", "D-", "DE-"):
+        assert placed("DE", f"Straße 2\n{prefix}10115 Berlin ") == ("10115", "Berlin")
+    assert placed("NL", "Dam 1\n1012AB Amsterdam\n") == ("1012AB", "Amsterdam")
+    for country, address in {
+        "DE": "10115 Berlin",
+        "US": "1 Main Street\n10115 Berlin",
+        "DK": "Vej 1\n1600 Town 4",
+    }.items():
+        assert placed(country, address) == ("", "")
+
+
 def test_a_danish_seller_is_named_by_its_number_or_told_that_it_lacks_one() -> None:
     taxes = CASES["outside-the-scope"].taxes
-    for number in ("DK13585628", "13585628", "DK 13585628"):
+    for number in ("DK13585628", "13585628", "DK 13585628", "13 58 56 28"):
         seller = replace(SELLER, tax_number=number)
-        check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL)
+        check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL, currency="EUR")
         assert danish_number(seller) == "13585628"
     for number in ("", "DE136695976", "1358562"):
         seller = replace(SELLER, tax_number=number)
         with pytest.raises(InvalidInputError, match="a Danish tax number of the entity"):
-            check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL)
+            check_e_invoice(seller, BUYER, taxes, form=EInvoiceForm.PEPPOL, currency="EUR")
     assert danish_number(BUYER) is None
 
 
@@ -271,14 +359,26 @@ def test_what_would_not_validate_is_refused_by_all_that_it_lacks() -> None:
     seller, buyer = replace(SELLER, country="", electronic_address=""), replace(BUYER, country="")
     taxes = CASES["one-rate"].taxes
     with pytest.raises(InvalidInputError) as refused:
-        check_e_invoice(seller, buyer, taxes, form=EInvoiceForm.PEPPOL)
+        check_e_invoice(seller, buyer, taxes, form=EInvoiceForm.PEPPOL, currency="EUR")
     for what in ("the country of the entity", "the country of the customer", "electronic_address"):
         assert what in refused.value.wrong
     with pytest.raises(InvalidInputError, match="a tax treatment of the customer"):
-        check_e_invoice(SELLER, BUYER, (), form=EInvoiceForm.FACTUR_X)
+        check_e_invoice(SELLER, BUYER, (), form=EInvoiceForm.FACTUR_X, currency="EUR")
     mixed = [TaxLine(key, Decimal(1), Decimal(0)) for key in (OUTSIDE, STANDARD)]
     with pytest.raises(InvalidInputError, match="outside the scope"):
-        check_e_invoice(SELLER, BUYER, mixed, form=EInvoiceForm.FACTUR_X)
+        check_e_invoice(SELLER, BUYER, mixed, form=EInvoiceForm.FACTUR_X, currency="EUR")
     with pytest.raises(InvalidInputError, match="buyer_reference"):
-        check_e_invoice(SELLER, replace(BUYER, buyer_reference=""), taxes, form=EInvoiceForm.PEPPOL)
-    check_e_invoice(SELLER, replace(BUYER, buyer_reference=""), taxes, form=EInvoiceForm.FACTUR_X)
+        check_e_invoice(
+            SELLER,
+            replace(BUYER, buyer_reference=""),
+            taxes,
+            form=EInvoiceForm.PEPPOL,
+            currency="EUR",
+        )
+    check_e_invoice(
+        SELLER,
+        replace(BUYER, buyer_reference=""),
+        taxes,
+        form=EInvoiceForm.FACTUR_X,
+        currency="EUR",
+    )

@@ -11,15 +11,24 @@ from decimal import Decimal
 
 from ledger.domain.billing.agreement import Buyer, EInvoiceForm, Party, Seller
 from ledger.domain.billing.issued import IssuedLine
+from ledger.domain.billing.postal import town_of
 from ledger.domain.billing.tax import TaxKey, TaxLine, Treatment, tax_on
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import EXACT, ZERO, multiply, total
+from ledger.domain.money import EXACT, ZERO, minor_digits, multiply, total
 
 # How far from quantity × price a net amount may be (Peppol R120), in whatever currency: one without
 # a minor unit is mostly further.
 _SLACK = Decimal("0.02")
 # The number that Denmark gives a business, which its tax number is made of.
-_CVR = re.compile(r"(?:DK)?\s*(\d{8})")
+_CVR = re.compile(r"(?:DK)?(\d{8})")
+_BETWEEN = re.compile(r"[ .-]")
+_PREFIX = re.compile(r"[A-Z]{2}")
+# An electronic invoice has no amount of more digits (EN 16931 BR-DEC).
+_DIGITS_MAX = 2
+# Sellers of whom Peppol asks for numbers that only their authorities or registers give.
+_UNSERVED = ("GR", "IS")
+# Countries whose sellers have to say post code and town.
+_TOWN_SAID = ("IT", "NL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,12 @@ class ElectronicLine:
 
 
 def check_e_invoice(
-    seller: Seller, buyer: Buyer, taxes: Sequence[TaxLine], *, form: EInvoiceForm
+    seller: Seller, buyer: Buyer, taxes: Sequence[TaxLine], *, form: EInvoiceForm, currency: str
 ) -> None:
     """InvalidInputError names everything that an electronic invoice of this form would lack."""
     lacking = list(_lacking(seller, buyer, taxes, form))
+    if minor_digits(currency) > _DIGITS_MAX:
+        lacking.append(f"a currency of at most {_DIGITS_MAX} decimals, which {currency} is not")
     if lacking:
         raise InvalidInputError(
             f"{buyer.name} gets invoices as {form}, and this one would not validate without"
@@ -50,8 +61,18 @@ def check_e_invoice(
 
 def danish_number(party: Party) -> str | None:
     """The number under which Denmark registers a business of its own, which it has to name."""
-    number = _CVR.fullmatch(party.tax_number) if party.country == "DK" else None
-    return number[1] if number else None
+    number = _CVR.fullmatch(written_together(party.tax_number))
+    return number[1] if number and party.country == "DK" else None
+
+
+def written_together(tax_number: str) -> str:
+    """A tax number without the blanks, dots and hyphens that people put in it."""
+    return _BETWEEN.sub("", tax_number)
+
+
+def has_prefix(tax_number: str) -> bool:
+    """Whether a tax number begins with its country, as those for trade between countries do."""
+    return _PREFIX.match(tax_number) is not None
 
 
 def _lacking(
@@ -65,17 +86,34 @@ def _lacking(
     treatments = {line.key.treatment for line in taxes}
     if treatments - {Treatment.OUTSIDE}:
         needed["a tax number of the entity"] = seller.tax_number
+    if Treatment.EXPORT in treatments:
+        prefixed = has_prefix(seller.tax_number)
+        needed["a tax number of the entity that begins with its country"] = prefixed
     if form is EInvoiceForm.PEPPOL:
-        needed |= {
-            "the electronic_address of the entity": seller.electronic_address,
-            "the electronic_address of the customer": buyer.electronic_address,
-            "the buyer_reference of the customer": buyer.buyer_reference,
-        }
-        if seller.country == "DK":
-            needed["a Danish tax number of the entity"] = danish_number(seller)
+        needed |= _needed_by_peppol(seller, buyer)
     yield from (what for what, said in needed.items() if not said)
     if Treatment.OUTSIDE in treatments and len(treatments) > 1:
         yield "one tax treatment for all lines (beside what is outside the scope nothing may stand)"
+
+
+def _needed_by_peppol(seller: Seller, buyer: Buyer) -> dict[str, object]:
+    needed: dict[str, object] = {
+        "the electronic_address of the entity": seller.electronic_address,
+        "the electronic_address of the customer": buyer.electronic_address,
+        "the buyer_reference of the customer": buyer.buyer_reference,
+    }
+    if seller.country == "DK":
+        needed["a Danish tax number of the entity"] = danish_number(seller)
+    if seller.country in _UNSERVED:
+        needed[f"what Peppol asks of sellers in {seller.country} and is not kept here"] = None
+    if seller.country == buyer.country == "DE":
+        needed["the telephone that Peppol asks of Germans and is not kept here"] = None
+    where = "post code and town on the last line of the address of the"
+    if seller.country in _TOWN_SAID:
+        needed[f"{where} entity"] = town_of(seller).city
+    if seller.country == buyer.country == "NL":
+        needed[f"{where} customer"] = town_of(buyer).city
+    return needed
 
 
 def electronic_lines(

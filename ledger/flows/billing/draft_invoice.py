@@ -380,7 +380,11 @@ def _incomplete(tax: _Taxed) -> LedgerError | None:
     if buyer.e_invoice is EInvoiceForm.NONE or tax.error is not None:
         return None
     try:
-        check_e_invoice(seller, buyer, tax.lines, form=buyer.e_invoice)
+        check_e_invoice(
+            *(seller, buyer, tax.lines),
+            form=buyer.e_invoice,
+            currency=tax.agreement.terms.currency,
+        )
     except LedgerError as error:
         return error
     return None
