@@ -5,9 +5,11 @@ does to the readings is done here, by arithmetic of its own.
 """
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import accumulate
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,6 +181,38 @@ def test_what_a_frozen_counter_catches_up_is_a_lower_bound() -> None:
     assert findings(found) == ["counter_frozen"]
 
 
+def said_to_draw(watts: list[int], times: Fraction, *, step: int = 5) -> list[EnergyReading]:
+    """Readings of a board whose power is right, and whose counter shows so many times of it."""
+    shown = [int(energy_mj * times) for energy_mj in counter(watts)]
+    return [
+        EnergyReading(T0 + timedelta(seconds=s), "a", LIFE + shown[s], power_mw=watts[s] * 1_000)
+        for s in range(0, len(watts), step)
+    ]
+
+
+@given(WATTS, st.integers(1, 20))
+def test_a_counter_within_what_its_board_says_it_draws_is_believed(
+    watts: list[int], step: int
+) -> None:
+    assert findings(spans(said_to_draw(watts, Fraction(1), step=step))) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "doubtful"),
+    [(2, True), (15, True), (Fraction(1, 2), True), (Fraction(13, 10), False), (1, False)],
+)
+def test_a_counter_that_is_a_multiple_of_what_its_board_says_it_draws_is_told(
+    times: Fraction, doubtful: bool
+) -> None:
+    readings = said_to_draw([350] * 901, Fraction(times))
+    found = spans(readings)
+    assert findings(found) == (["power_doubtful"] if doubtful else [])
+    # Which of the two is wrong nobody can say.
+    (energy,) = energy_between(found, [T0, T0 + timedelta(minutes=15)])
+    assert energy.metered_mj == readings[-1].energy_mj - LIFE
+    assert energy.covered_us == 900_000_000
+
+
 def test_joules_taken_for_millijoules_are_found_by_power() -> None:
     readings = [
         EnergyReading(T0 + timedelta(seconds=s), "a", LIFE + s * 350, "good", 350_000)
@@ -207,4 +241,6 @@ def test_joules_for_millijoules_are_noticed_however_often_they_are_read(
     metered, _, found = booked(readings)
     # A board may rest for a second: what no load explains is not measured.
     assert metered * 100 <= shown[-1] - LIFE
-    assert found == ["power_disagrees" if says_power else "counter_too_slow"]
+    # As a whole it is doubted besides, where a course is long enough.
+    told = set(found) - {"power_doubtful"}
+    assert told == {"power_disagrees" if says_power else "counter_too_slow"}

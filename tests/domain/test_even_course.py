@@ -99,6 +99,23 @@ def test_a_counter_that_runs_on_is_found(power_mw: int, every: int, count: int) 
     assert holds(host.readings, [0, microseconds(T0), microseconds(T0) + 10**9])
 
 
+@given(
+    st.lists(st.integers(2_000, 700_000), min_size=1, max_size=40),
+    st.integers(1, 60_000_000),
+    st.integers(1, 60),
+)
+def test_a_board_whose_power_makes_its_counter_doubtful_is_not_found(
+    powers_mw: list[int], every_us: int, sixths: int
+) -> None:
+    readings, energy_mj = [], 10**12
+    for number, power_mw in enumerate(powers_mw):
+        at = T0 + timedelta(microseconds=number * every_us)
+        readings.append(EnergyReading(at, "e", energy_mj, "good", power_mw))
+        energy_mj += power_mw * every_us * sixths // 6_000_000
+    doubted = "power_doubtful" in findings(spans(readings))
+    assert not (holds(readings, [0, microseconds(T0), microseconds(T0) + 10**9]) and doubted)
+
+
 def test_boards_are_told_apart() -> None:
     host, other = Host(), Host(counter_mj=5)
     for each in (host, other):

@@ -6,6 +6,7 @@ board with anything more to be said nothing is found.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -17,12 +18,15 @@ from ledger.domain.energy.meter import (
     POWER_CHECK_FROM,
     POWER_FACTOR,
     POWER_FLOOR_MW,
+    WHOLE_FROM,
+    WHOLE_READINGS,
     EvenSpans,
 )
 from ledger.domain.period import MICROSECOND
 
 SECOND_US = 1_000_000
 _GAP_US = MAX_GAP // MICROSECOND
+_WHOLE_S = WHOLE_FROM // timedelta(seconds=1)
 _CHECK_FROM_US = POWER_CHECK_FROM // MICROSECOND
 # Power beyond this times a gap in microseconds takes more than 64 bits; no board draws so much.
 _POWER_MOST_MW = 1 << 31
@@ -58,7 +62,7 @@ def even_boards(readings: ReadingColumns) -> EvenBoards:
     wrong = ~_runs_on(read) | _stands_still(read)
     first = np.flatnonzero(np.diff(read.board, prepend=read.board[0] - 1))
     ends = np.append(first[1:], read.board.size)
-    odd = np.add.reduceat(wrong, first, dtype=np.int64)
+    odd = np.add.reduceat(wrong, first, dtype=np.int64) + _is_doubtful(read, first, ends)
     return {
         int(read.board[begin]): EvenSpans(read.at_us[begin:end], read.energy_mj[begin:end])
         for begin, end, faults in zip(first.tolist(), ends.tolist(), odd.tolist(), strict=True)
@@ -99,6 +103,19 @@ def _power_agrees(read: ReadingColumns, took: Ints, grown: Ints) -> Bools:
     slow = np.clip(grown, 0, _GAP_US) * SECOND_US < POWER_FLOOR_MW * took
     agrees: Bools = sure[1:] & sure[:-1] & ~(checked & (far | slow))
     return agrees
+
+
+def _is_doubtful(read: ReadingColumns, first: Ints, ends: Ints) -> Bools:
+    """Whether the counter of each board is far from all that the board said it draws."""
+    took_us, grown = (column[ends - 1] - column[first] for column in (read.at_us, read.energy_mj))
+    took_s = took_us // SECOND_US
+    least, most = (pick.reduceat(read.power_mw, first) for pick in (np.minimum, np.maximum))
+    long = (ends - first >= WHOLE_READINGS) & (took_s >= _WHOLE_S)
+    mean_mw = grown // np.maximum(took_s, 1)
+    most = np.minimum(most, _POWER_MOST_MW)
+    far = (mean_mw * 3 < least * 2) | ((most > 0) & (mean_mw * 2 > most * 3))
+    doubtful: Bools = long & (least >= 0) & far
+    return doubtful
 
 
 def _stands_still(read: ReadingColumns) -> Bools:

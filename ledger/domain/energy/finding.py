@@ -16,6 +16,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "counter_jump": "the counter rose by more than the board can draw; booked as nothing",
         "counter_frozen": "the counter stood still while the board drew power",
         "power_disagrees": "the counter rose by what the board's own power does not explain",
+        "power_doubtful": "for minutes the counter rose by far more or less than the board said it"
+        " draws at any time; booked as counted",
         "counter_too_slow": "the counter rose by less than any board draws; does it count joules?",
         "unit_changed": "the counter fell to a thousandth: joules for millijoules; not booked",
         "readings_disagree": "readings that contradict the others of their GPU; left out",

@@ -7,7 +7,7 @@ the counter does not explain what was used, no more is booked than it proves, an
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import NamedTuple, overload
@@ -35,6 +35,7 @@ MAX_GAP = timedelta(seconds=60)
 JUMP = "counter_jump"
 FROZEN = "counter_frozen"
 DISAGREES = "power_disagrees"
+DOUBTFUL = "power_doubtful"
 LEFT_OUT = "readings_disagree"
 TOO_SLOW = "counter_too_slow"
 UNIT = "unit_changed"
@@ -50,6 +51,9 @@ BY_WEIGHTS = "estimated_by_weights"
 POWER_FACTOR = 20
 # Half a second holds steps of any counter; readings come each second, at times a little sooner.
 POWER_CHECK_FROM = timedelta(milliseconds=500)
+# So long and so often a board says what it draws before its counter is held to that as a whole.
+WHOLE_FROM = timedelta(minutes=5)
+WHOLE_READINGS = 10
 # No board that runs draws less than this. A counter that says so counts joules or stands still.
 POWER_FLOOR_MW = 1_000
 _UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST, BY_WEIGHTS})
@@ -148,7 +152,8 @@ def spans(
     """What lies between neighbouring readings, in time order.
 
     Inside a course the counter proves the energy; it is estimated where its course in time is
-    (longer than `max_gap`) and where one reader or epoch ends and another begins. Between courses
+    (longer than `max_gap`) and where one reader or epoch ends and another begins. What the board's
+    own power makes doubtful is said of it, and booked as the counter has it. Between courses
     what the later one shows is booked, as estimated, where a reset explains it: a lower bound. More
     than 1.1 × the power limit is suspect: reported, booked as nothing. A counter that stands still
     for longer than `max_gap`, though the board is not said to draw nothing, is frozen. Readings
@@ -206,6 +211,7 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
     # from both sides is a border.
     last = {reading.stream: index for index, reading in enumerate(course)}
     frozen = _frozen(course, max_gap)
+    finding = DOUBTFUL if _is_doubtful(course) else None
     reach = 0
     for index, (before, after) in enumerate(pairwise(course)):
         reach = max(reach, last[before.stream])
@@ -214,7 +220,8 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
         elif is_reloaded(before, after):
             yield _restart(before, after, board, DRIVER_RELOAD)
         else:
-            yield _step(before, after, max_gap, border=reach <= index)
+            step = _step(before, after, max_gap, border=reach <= index)
+            yield replace(step, finding=finding) if finding and step.metered else step
 
 
 def _step(before: EnergyReading, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
@@ -280,6 +287,21 @@ def _against_power(
     least, most = low * elapsed_us // 1_000_000, high * elapsed_us // 1_000_000
     too_little, too_much = energy_mj * POWER_FACTOR < least, energy_mj > most * POWER_FACTOR
     return most if (too_little or too_much) and most else None
+
+
+def _is_doubtful(course: Course) -> bool:
+    """Whether a course as a whole is far above the most that its board said it draws, or far below
+    the least: which of counter and power is wrong nobody can say."""
+    took_s = (course[-1].sampled_at - course[0].sampled_at) // timedelta(seconds=1)
+    powers = [reading.power_mw for reading in course if reading.power_mw is not None]
+    often = len(powers) == len(course) >= WHOLE_READINGS
+    if not often or took_s < WHOLE_FROM // timedelta(seconds=1):
+        return False
+    if any(after.sampled_at - before.sampled_at > MAX_GAP for before, after in pairwise(course)):
+        return False
+    mean_mw = (course[-1].energy_mj - course[0].energy_mj) // took_s
+    least, most = min(powers), max(powers)
+    return mean_mw * 3 < least * 2 or (most > 0 and mean_mw * 2 > most * 3)
 
 
 def _too_slow(before: EnergyReading, after: EnergyReading, energy_mj: int) -> bool:
