@@ -37,7 +37,9 @@ async def show_metrics() -> Response[bytes]:
 
     `TOKENLEDGER_METRICS_PORT` serves it on an address of its own, without a key.
     """
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    # What answers puts the charset of a text behind it.
+    kind = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+    return Response(generate_latest(), media_type=kind)
 
 
 HANDLERS = (healthz, readyz, show_metrics)

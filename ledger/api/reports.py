@@ -17,7 +17,7 @@ from ledger.api.parameters import moment_of
 from ledger.api.request import ApiRequest
 from ledger.api.session import asking, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.period import WINDOW, month_of
+from ledger.domain.period import DAY, WINDOW, month_of
 from ledger.flows.stages import STAGES
 from ledger.reports.cost import evidence
 from ledger.reports.items_csv import items_csv
@@ -28,6 +28,7 @@ from ledger.store import api_reads
 from ledger.store.connect import draw_cut_off
 from ledger.store.parties import find_entity
 from ledger.store.queries import Connection
+from ledger.wire.input_fields import FIRST_DAY, FIRST_MOMENT, LAST_DAY, LAST_MOMENT
 
 KEYWORD = Parameter.KEYWORD_ONLY
 MaybeText: TypeAlias = FromQuery[str | None]
@@ -41,6 +42,14 @@ def period_of(since: str, until: str) -> tuple[datetime, datetime]:
         raise InvalidInputError(
             f"The period {since} to {until} is empty.", "Send until after since.", "until"
         )
+    for name, moment in (("since", start), ("until", end)):
+        # Days begin earlier and end later in zones than in UTC.
+        if not FIRST_MOMENT - DAY <= moment <= LAST_MOMENT + DAY:
+            raise InvalidInputError(
+                f"{name} is outside {FIRST_DAY} to {LAST_DAY}.",
+                "Send a time the books can hold.",
+                name,
+            )
     return start, end
 
 

@@ -55,3 +55,15 @@ async def test_one_end_and_an_entity_that_is_none_are_refused(served: Served) ->
     half = served.get("/v1/usage", params={"until": "2023-11-01T00:00:00Z"})
     assert half.status_code == 422
     assert half.json()["pointer"] == "since"
+
+
+def test_a_period_that_no_books_hold_is_refused_by_every_report(served: Served) -> None:
+    for report in ("usage", "charges", "margins", "engines", "balances"):
+        for name, since, until in (
+            ("since", "0001-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
+            ("until", "2024-01-01T00:00:00Z", "9999-12-31T00:00:00Z"),
+        ):
+            asked = {"entity": "factory", "since": since, "until": until}
+            said = served.get(f"/v1/{report}", params=asked)
+            assert (said.status_code, said.json()["pointer"]) == (422, name)
+            assert "outside 2000-01-01 to 2200-01-01" in said.json()["detail"]

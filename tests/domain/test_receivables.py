@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from ledger.domain.billing.credit_note import Credit, CreditableLine, credit_lines
+from ledger.domain.billing.invoice import totals
 from ledger.domain.billing.receivable import (
     AGES,
     OpenItem,
@@ -128,3 +129,12 @@ def test_ageing_adds_up_by_customer_and_names_what_is_on_account() -> None:
     assert (found.buckets["not_due"], found.buckets["days_31_to_60"]) == (Decimal(6), Decimal(5))
     assert (found.owed, found.on_account) == (Decimal(11), ZERO)
     assert (other.customer_id, other.owed, other.on_account) == ("beta", ZERO, Decimal(3))
+
+
+@pytest.mark.parametrize(("currency", "nothing"), [("EUR", "0.00"), ("JPY", "0"), ("KWD", "0.000")])
+def test_nothing_is_said_in_the_digits_of_its_currency(currency: str, nothing: str) -> None:
+    (found,) = ageing([], {("beta", currency): Decimal(3)}, DAY)
+    said = {*map(str, found.buckets.values()), str(found.owed), str(found.disputed)}
+    assert said == {nothing}
+    none = totals([], currency=currency)
+    assert {str(none.net), str(none.tax), str(none.payable)} == {nothing}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, summed, totals
+from ledger.domain.billing.invoice import Billed, InvoiceLine, LineKey, summed
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import minor_digits, plain, total
 from ledger.domain.period import Period
@@ -43,7 +43,7 @@ def payable_lines(
     Those stay pending: an invoice asks for payment. A supplementary one takes them by themselves.
     """
     both = (*usage, *adjustments)
-    return both if not adjustments or totals(both).net >= 0 else tuple(usage)
+    return both if not adjustments or total([line.amount for line in both]) >= 0 else tuple(usage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,16 +170,17 @@ def supplied_at(line: InvoiceLine) -> datetime:
     return line.key.service_end - MICROSECOND
 
 
-def totals(lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = ()) -> InvoiceTotals:
-    """Sums over the lines, and their tax."""
-    amount = total([line.amount for line in lines])
-    # No tax is 0.00 beside lines of two decimals.
-    no_tax = EXACT.multiply(amount, ZERO)
-    included = total([no_tax, *(tax.amount for tax in taxes if tax.key.included)])
+def totals(
+    lines: Sequence[InvoiceLine], taxes: Sequence[TaxLine] = (), *, currency: str
+) -> InvoiceTotals:
+    """Sums over the lines, and their tax, in the digits of a currency."""
+    nothing = round_minor(ZERO, currency)
+    amount = total([nothing, *(line.amount for line in lines)])
+    included = total([nothing, *(tax.amount for tax in taxes if tax.key.included)])
     return InvoiceTotals(
         exact=total([line.exact_amount for line in lines]),
         net=EXACT.subtract(amount, included),
-        tax=total([no_tax, *(tax.amount for tax in taxes)]),
+        tax=total([nothing, *(tax.amount for tax in taxes)]),
         included=included,
         charged_total=total([line.charged for line in lines]),
     )

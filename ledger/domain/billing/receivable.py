@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import EXACT, ZERO, plain, total
+from ledger.domain.money import EXACT, ZERO, plain, round_minor, total
 
 # Days overdue from which a bucket begins, and what it is called.
 AGES: Mapping[str, int | None] = {
@@ -107,17 +107,17 @@ def ageing(
     owing = [
         Ageing(
             *key,
-            buckets=_by_age(owed[key], today),
-            on_account=on_account.get(key, ZERO),
-            disputed=total([item.open for item in owed[key] if item.is_disputed]),
+            buckets=_by_age(owed[key], today, nothing),
+            on_account=on_account.get(key, nothing),
+            disputed=total([nothing, *(item.open for item in owed[key] if item.is_disputed)]),
         )
-        for key in sorted(owed)
+        for key, nothing in ((key, round_minor(ZERO, key[1])) for key in sorted(owed))
     ]
     return [each for each in owing if each.owed or each.on_account]
 
 
-def _by_age(items: Iterable[OpenItem], today: date) -> dict[str, Decimal]:
-    buckets = dict.fromkeys(AGES, ZERO)
+def _by_age(items: Iterable[OpenItem], today: date, nothing: Decimal) -> dict[str, Decimal]:
+    buckets = dict.fromkeys(AGES, nothing)
     for item in items:
         age = age_of(item, today)
         buckets[age] = EXACT.add(buckets[age], item.open)

@@ -317,7 +317,8 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
     exchanged = exchange(each.agreement, _lines(each, facts), facts.rates)
     agreement, lines = exchanged.agreement, exchanged.lines
     tax = _taxed(agreement, lines, facts.rules[agreement.customer_id])
-    sums, currency = totals(lines, tax.lines), agreement.terms.currency
+    currency = agreement.terms.currency
+    sums = totals(lines, tax.lines, currency=currency)
     history = facts.payables.get((agreement.customer_id, currency), ())
     return InvoiceDraft(
         agreement=tax.agreement,
