@@ -81,9 +81,8 @@ def _of_resource(resource: Resource) -> dict[str, Contract]:
 def _of_report(report: PeriodReport[Any] | GroupedReport) -> dict[str, Contract]:
     if isinstance(report, GroupedReport):
         return {report.name: Contract(report.answer, media=(CSV,))}
-    names = [path.rpartition("/")[2] for path in report.paths]
-    media = (CSV,) if report.csv else ()
-    return {name: Contract(report.answer, listed=report.listed, media=media) for name in names}
+    name, media = report.path.rpartition("/")[2], (CSV,) if report.csv else ()
+    return {name: Contract(report.answer, listed=report.listed, media=media)}
 
 
 _EVENT = {"$ref": "#/components/schemas/UsageEvent"}

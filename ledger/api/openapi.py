@@ -90,13 +90,10 @@ def _operations(app: Litestar) -> Iterator[Operation]:
             if handler.include_in_schema is False or handler.http_methods == {"OPTIONS"}:
                 continue
             for method in sorted(handler.http_methods - {"OPTIONS"}):
-                yield route.path_format, method.lower(), _name(route.path_format, handler), handler
+                yield route.path_format, method.lower(), _name(handler), handler
 
 
-def _name(path: str, handler: HTTPRouteHandler) -> str:
-    # One handler answers two paths; each is an operation.
-    if path == "/v1/costs":
-        return "costs"
+def _name(handler: HTTPRouteHandler) -> str:
     return str(handler.operation_id or handler.fn.__name__)
 
 

@@ -132,8 +132,8 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
     handler.__annotations__["return"] = Response[bytes]
     handler.__doc__ = report.about
     route = get(
-        list(report.paths),
-        operation_id=report.paths[0].rpartition("/")[2],
+        report.path,
+        operation_id=report.path.rpartition("/")[2],
         roles=HOUSE,
         bound=BY_QUERY,
         apart=AT_REPORTS,

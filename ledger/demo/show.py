@@ -13,13 +13,13 @@ from ledger.demo import published_day
 from ledger.demo.figures import FATES, MILLI, Books, cents, kwh
 from ledger.domain.cost.margin import Margin
 from ledger.domain.money import plain
+from ledger.reports.bars import bars
 from ledger.reports.cost.figures import joules_per_output_token
 from ledger.reports.cost.margin import MarginReport
 from ledger.reports.cost.margin_rows import MarginRow
 from ledger.reports.table_fit import fit_columns
 from ledger.store.operations import Suspended
 
-BARS = " ▁▂▃▄▅▆▇█"
 COLUMNS = (
     *("", "tokens", "kWh", "J/out tok", "electricity", "GPU", "idle"),
     *("revenue", "margin", "after idle"),
@@ -168,8 +168,7 @@ def _show_events(console: Console, events: Mapping[str, int]) -> None:
 
 def _spark(values: Sequence[Decimal]) -> str:
     top = max(values)
-    bars = "".join(BARS[int(value * (len(BARS) - 1) // top)] for value in values)
-    return f"  cost of each hour, 12:00 to 12:00: {bars}  peak {cents(top)} USD"
+    return f"  cost of each hour, 12:00 to 12:00: {bars(values)}  peak {cents(top)} USD"
 
 
 def _thousands(amount: str) -> str:

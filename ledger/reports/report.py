@@ -102,7 +102,7 @@ class PeriodReport(Generic[R]):
     """
 
     name: str
-    paths: tuple[str, ...]
+    path: str
     about: str
     answer: type[ClosedModel]
     read: Callable[[Connection, ReportScope, Asked], Awaitable[R]]

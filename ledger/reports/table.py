@@ -6,6 +6,7 @@ from typing import Any
 from ledger.reports.books.balances import BALANCES
 from ledger.reports.cost.bills import BILLS
 from ledger.reports.cost.calibration import CALIBRATION
+from ledger.reports.cost.costs import COSTS
 from ledger.reports.cost.efficiency import EFFICIENCY
 from ledger.reports.cost.hourly import HOURLY
 from ledger.reports.cost.margin_text import MARGIN
@@ -23,6 +24,7 @@ from ledger.reports.report import PeriodReport
 
 REPORTS: Sequence[PeriodReport[Any] | GroupedReport] = (
     MARGIN,
+    COSTS,
     AGENTS,
     AGENT,
     SITES,

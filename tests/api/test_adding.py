@@ -75,7 +75,7 @@ async def _read(connection, scope, asked):
 
 MADE = PeriodReport(
     "made",
-    ("/v1/made",),
+    "/v1/made",
     "A made-up report.",
     Made,
     _read,

@@ -23,7 +23,7 @@ async def test_lines_that_go_meanwhile_are_asked_for_again(
             await connection.fetchval(REFUSED, START)
         return "read"
 
-    report = PeriodReport("", (), "", MARGIN.answer, read, lambda _: {}, lambda *_: iter(()))
+    report = PeriodReport("", "", "", MARGIN.answer, read, lambda _: {}, lambda *_: iter(()))
     told = report.at_once(
         worker, entity_id="factory", period=(START, at(3600)), asked=Asked({}), purpose="test"
     )

@@ -84,7 +84,7 @@ def _show(report: BalancesReport, _: Asked) -> Iterator[Shown]:
 
 BALANCES = PeriodReport(
     "balances",
-    ("/v1/balances",),
+    "/v1/balances",
     "What stands on each account of the journal before a period and by its end, by when entries are"
     " booked for, and as known at a cut-off: debit positive.",
     BalancesAnswer,

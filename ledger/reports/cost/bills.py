@@ -170,7 +170,7 @@ def _show(report: BillsReport, _asked: Asked) -> Iterator[Shown]:
 
 BILLS = PeriodReport(
     "bills",
-    ("/v1/bills",),
+    "/v1/bills",
     "Utility bills beside what was metered and accrued, and which differ by more than 5 %.",
     BillsAnswer,
     _read,

@@ -336,7 +336,7 @@ def _verdict(report: CalibrationReport, each: Calibrated) -> Iterator[str]:
 
 CALIBRATION = PeriodReport(
     "calibration",
-    ("/v1/calibrations",),
+    "/v1/calibrations",
     "Weights of deployments fitted to their own slots, proposed or refused by name.\n\n"
     "Of whole quarter hours, two days at most. Nothing is put in force: `proposal` is the weight"
     " set to enter, with its evidence, if somebody agrees.",

@@ -368,7 +368,7 @@ def _hole_lines(holes: Sequence[GridHole]) -> Iterator[Shown]:
 
 EFFICIENCY = PeriodReport(
     "efficiency",
-    ("/v1/efficiency",),
+    "/v1/efficiency",
     "What tokens took: energy, cost, g CO2e and ml of water, by kind and for each million.\n\n"
     "Groups have what their own work took; what was idle or unattributed stands beside them, and"
     " the total has it all. Ranked by cost or energy of an output token, if asked.",

@@ -74,7 +74,7 @@ def _text(amount: Decimal | None) -> str:
 
 HOURLY = PeriodReport(
     "hourly",
-    ("/v1/hourly",),
+    "/v1/hourly",
     "Revenue and cost of each hour or day, as they stand, a row for each currency; no cost is"
     " unknown. Days are the entity's, unless another zone is named.",
     Hour,

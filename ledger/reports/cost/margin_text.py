@@ -162,7 +162,7 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
 
 MARGIN = PeriodReport(
     "margin",
-    ("/v1/margins", "/v1/costs"),
+    "/v1/margins",
     "Revenue beside cost, before and after idle, by who used it and what.\n\n"
     "Where a cost is incomplete it is unknown: `missing` says what it lacks, revenue and usage"
     " stand and every cost is null.",

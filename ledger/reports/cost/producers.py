@@ -237,7 +237,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Pro
 
 PRODUCERS_REPORT = PeriodReport(
     "producers",
-    ("/v1/producers",),
+    "/v1/producers",
     "Deployments, models, hardware or types of GPU by what an output token takes there, least"
     " first: with all that their GPUs took, idle as well, how far these were used, and what a GPU"
     " hour made and earned.",

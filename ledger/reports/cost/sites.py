@@ -177,7 +177,7 @@ def _show(report: SitesReport, asked: Asked) -> Iterator[Shown]:
 
 SITES = PeriodReport(
     "sites",
-    ("/v1/sites",),
+    "/v1/sites",
     "What sites cost and used: energy at its price, demand, tiers, standing costs, taxes and bills,"
     " by name and local day.",
     SitesAnswer,

@@ -208,7 +208,7 @@ def _show(report: EnergyReport, asked: Asked) -> Iterator[Shown]:
 
 ENERGY = PeriodReport(
     "energy",
-    ("/v1/energy",),
+    "/v1/energy",
     "Tokens per joule, busy and idle energy, by model and by scope.",
     Energy,
     _read,

@@ -66,7 +66,7 @@ def _show(noticed: Findings, _asked: Asked) -> Iterator[Shown]:
 
 FINDINGS = PeriodReport(
     "findings",
-    ("/v1/findings",),
+    "/v1/findings",
     "What was noticed about meters of an entity's GPUs and what its deployments took, and what it"
     " means.",
     plausible_answers.Finding,

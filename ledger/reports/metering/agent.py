@@ -132,7 +132,7 @@ def _budgets(budgets: Sequence[AgentBudget]) -> ReportTable:
 
 AGENT = PeriodReport(
     "agent",
-    ("/v1/agent",),
+    "/v1/agent",
     "One agent of a customer: what it used, earned and cost, its share of both, its latest runs and"
     " its budgets.",
     OneAgent,

@@ -132,7 +132,7 @@ def _show(report: AgentsReport, _: Asked) -> Iterator[Shown]:
 
 AGENTS = PeriodReport(
     "agents",
-    ("/v1/agents",),
+    "/v1/agents",
     "What each agent of a customer used, earned and cost, its share of both, and its runs: how"
     " many, how many that another run started, and how many were used in the last hour of the"
     " period.",

@@ -95,7 +95,7 @@ def _engines(engines: Sequence[Reconciliation], zone_name: str) -> Shown:
 
 COVERAGE = PeriodReport(
     "coverage",
-    ("/v1/coverage",),
+    "/v1/coverage",
     "How much energy was measured, what a deployment served, and what engines counted.\n\n"
     "A key bound to the entity sees what is known to be its own alone.",
     Coverage,

@@ -87,7 +87,7 @@ def _causes(side: Side) -> str | None:
 
 ENGINES = PeriodReport(
     "engines",
-    ("/v1/engines",),
+    "/v1/engines",
     "What engines counted beside what events say, by hour, and what can explain the difference.\n\n"
     "Each cause is at its most, null where nobody knows its size; `over` marks more than 1 % of"
     " no cause. A key bound to the entity sees what is known to be its own alone.",

@@ -10,6 +10,7 @@ import polars as pl
 from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, TokenSum
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.energy.finding import MeterFinding, MeterGap
+from ledger.domain.money import total
 from ledger.store.metering.readings import lend, rows_with
 from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection, load_queries
@@ -26,6 +27,23 @@ class PoolSum(NamedTuple):
     currency: str
     kind: str
     amount: Decimal
+
+
+class CostDaySum(NamedTuple):
+    """What a line of a local day took and cost in a currency."""
+
+    day: date
+    line: str
+    currency: str
+    energy_mj: int
+    electricity: Decimal
+    overhead: Decimal
+    gpu_cost: Decimal
+
+    @property
+    def cost(self) -> Decimal:
+        """All of it."""
+        return total([self.electricity, self.overhead, self.gpu_cost])
 
 
 class MeterSum(NamedTuple):
@@ -74,6 +92,13 @@ async def sum_cost_lines(
 ) -> list[CostSum]:
     """Cost and energy per scope, line and who used it, told apart by some of DIMENSIONS."""
     return await MARGIN["sum_cost_lines"].values(connection, CostSum, by=sorted(by), **asked)
+
+
+async def sum_cost_days(
+    connection: Connection, *, zone: str, **asked: Unpack[OfEntity]
+) -> list[CostDaySum]:
+    """Cost and energy by local day, line and currency."""
+    return await MARGIN["sum_cost_days"].values(connection, CostDaySum, zone=zone, **asked)
 
 
 async def sum_usage(

@@ -21,6 +21,15 @@ SELECT l.scope, l.line, l.currency, u.customer_id, u.customer_ref, u.agent_id, u
           u.customer_ref COLLATE "C", u.agent_id COLLATE "C", u.tier COLLATE "C", u.model COLLATE "C", u.project_id COLLATE "C",
           u.api_key_id COLLATE "C", u.adapter COLLATE "C", u.region COLLATE "C";
 
+-- name: sum_cost_days
+-- Energy and cost of an entity in [since, until) as known at a cut-off, by local day of a zone, line and currency: what was
+-- used beside boards and hosts is told apart. Index: as sum_cost_lines.
+SELECT (c.part_start AT TIME ZONE :zone)::date AS day, c.line, c.currency,
+       sum(c.device_metered_mj) + sum(c.device_estimated_mj) + sum(c.host_mj) + sum(c.overhead_mj) AS energy_mj,
+       sum(c.device_cost) AS electricity, sum(c.overhead_cost) AS overhead, sum(c.gpu_cost) AS gpu_cost
+  FROM costs_at(:batch_seq, :entity_id, :since, :until) c
+ GROUP BY day, c.line, c.currency ORDER BY day, c.line COLLATE "C", c.currency COLLATE "C";
+
 -- name: sum_usage
 -- Tokens of an entity's customers, and of customers nobody knows that carry cost of it, in [since, until), told apart by
 -- some of customer, agent, tier and model, and how many requests did not say which; keys are looked up once each.
