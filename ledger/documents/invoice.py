@@ -185,7 +185,7 @@ def _content(
         "evidence": words.say(
             "Usage stored up to batch {batch}; unrounded total {total} {currency}.",
             batch=invoice.cut_off_seq,
-            total=plain(totals.exact),
+            total=_exact(totals.exact),
             currency=terms.currency,
         ),
         "to_pay": to_pay(invoice, words),
@@ -244,7 +244,7 @@ def _remarks(invoice: Invoice, lines: Sequence[IssuedLine], words: Words) -> lis
             "Each line is rounded once; the difference to the unrounded total is {difference}"
             " {currency}."
         )
-        named = {"difference": plain(totals.rounding), "currency": invoice.terms.currency}
+        named = {"difference": _exact(totals.rounding), "currency": invoice.terms.currency}
         said.append(words.say(text, **named))
     if invoice.exchange is not None:
         rate = invoice.exchange
@@ -294,6 +294,11 @@ def no_font_for(lacking: Sequence[tuple[str, str]]) -> InvalidInputError:
         f"No font here shows {where}, and an invoice with boxes would be one for good.",
         "Install tokenledger[documents] or a font that has it, or change what is written.",
     )
+
+
+def _exact(amount: Decimal) -> str:
+    """All digits of an amount that mean something, as documents write numbers."""
+    return group(plain(amount.normalize(EXACT)))
 
 
 def group(number: str) -> str:

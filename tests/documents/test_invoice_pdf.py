@@ -67,6 +67,7 @@ def rendered(
     buyer: str = "Acme",
     count: int = 2,
     net: str = "1093.99",
+    exact: str = "1093.98831",
     is_test: bool = False,
     taxes: tuple[TaxLine, ...] = (),
     language: str = "en",
@@ -84,7 +85,7 @@ def rendered(
         seller=replace(party(Seller, "Žluťoučký Kůň GmbH"), payment_account="DK50 0040"),
         buyer=party(Buyer, buyer),
         terms=Terms("list", "List", "EUR", language, 30, "half_up", "Europe/Copenhagen", "EUR"),
-        totals=InvoiceTotals(Decimal("1093.98831"), Decimal(net), total([t.amount for t in taxes])),
+        totals=InvoiceTotals(Decimal(exact), Decimal(net), total([t.amount for t in taxes])),
         taxes=taxes,
         prices={},
         issued_at=NOVEMBER,
@@ -272,6 +273,13 @@ def test_no_language_reads_a_context_as_a_fraction() -> None:
 def test_a_difference_of_nothing_is_not_spoken_of() -> None:
     assert "rounded once" in " ".join(text_of(rendered()).split())
     assert "rounded once" not in text_of(rendered(net="1093.98831"))
+
+
+def test_what_was_not_rounded_is_written_as_other_numbers_are() -> None:
+    assert "unrounded total 1\u2009093.98831 EUR" in text_of(rendered())
+    said = text_of(rendered(net="1093.90", exact="1093.8800000000"))
+    assert "total 1\u2009093.88 EUR" in said
+    assert "unrounded total is \u22120.02 EUR" in " ".join(said.split())
 
 
 def test_many_lines_come_by_model_with_what_each_comes_to() -> None:

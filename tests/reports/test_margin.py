@@ -258,6 +258,19 @@ async def test_table_has_one_cell_for_every_header(worker: Connection, books: Bo
     assert rows[-1][0] == "total"
 
 
+async def test_energy_and_what_it_and_hardware_cost_add_up_in_the_table(
+    worker: Connection, books: Books
+) -> None:
+    await books.usage(START, Tokens(output=1), buyer=REAL_TIME, busy=range(100))
+    await allocate(worker, now=LATER)
+    headers, (*rows, whole) = to_table(await margin(worker))
+    assert any(row[0].startswith("idle of") for row in rows)
+    for name, last in (("kWh", "0.000001"), ("electricity", "0.01"), ("GPU cost", "0.01")):
+        at = headers.index(name)
+        shown = sum(Decimal(row[at]) for row in rows)
+        assert abs(shown - Decimal(whole[at])) <= Decimal(last) * len(rows)
+
+
 @pytest.mark.parametrize("by", [(), ("colour",)])
 async def test_grouping_by_nothing_known_is_refused(
     worker: Connection, books: Books, by: tuple[str, ...]

@@ -57,11 +57,12 @@ async def told(connection: Connection, **options: str) -> Any:
     )
     asked = Asked({**MARGIN.defaults, "by": "agent", "intervals": "yes", **options})
     report = await MARGIN.read(connection, scope, asked)
-    (table,) = (each for each in MARGIN.show(report, asked) if isinstance(each, ReportTable))
+    shown = list(MARGIN.show(report, asked))
+    (table,) = (each for each in shown if isinstance(each, ReportTable))
     assert {len(row) for row in table.rows} == {len(table.columns)}
     said = dict(MARGIN.to_json(report))
     Margin.model_validate(plain_value(said))
-    return said | {"table": table}
+    return said | {"table": table, "shown": "\n".join(map(str, shown))}
 
 
 def within(value: str, ends: Mapping[str, str]) -> bool:
@@ -113,6 +114,8 @@ async def test_what_nobody_fitted_is_unknown_but_for_all_together(worker: Connec
     for row in said["items"]:
         assert {*row["interval"].values()} == {None}
     assert said["total"]["interval"]["gross_margin_pct"] is not None
+    assert "declared and not fitted" in said["shown"]
+    assert "declared and not fitted" not in (await told(worker, intervals="no"))["shown"]
 
 
 async def test_costs_that_lack_something_have_no_interval(worker: Connection) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from ledger.domain.cost.margin import Margin
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import plain, round_minor
+from ledger.domain.money import plain, round_minor, total
 from ledger.reports.cost.csv_lines import margin_lines
 from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, known, kwh, line_name
@@ -82,7 +82,7 @@ def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]
         (f"{each.name} of {each.facility_id}", *blank, *_site_cells(each, report.currency))
         for each in report.site_costs
     ]
-    whole = ("total", *blank, *_cells(report.total, report.currency, report.cost))
+    whole = ("total", *blank, *_whole_cells(report))
     if off is None:
         return (*report.by, *HEADERS), [*rows, whole]
     headers, empty = (*report.by, *HEADERS, *INTERVAL), ("",) * len(INTERVAL)
@@ -118,6 +118,19 @@ def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
     )
 
 
+def _whole_cells(report: MarginReport) -> tuple[str, ...]:
+    """Of everything: energy and what it and hardware cost add up with the lines that are nobody's,
+    and tokens are users'."""
+    users, own = report.total, report.own_lines
+    said = dict(zip(HEADERS, _cells(users, report.currency, report.cost), strict=True))
+    electricity = total([users.electricity, *(line.electricity for line in own)])
+    gpu_cost = total([users.gpu_cost, *(line.gpu_cost for line in own)])
+    said["kWh"] = kwh(report.energy_mj)
+    said["electricity"] = _money(electricity, report.currency)
+    said["GPU cost"] = _money(gpu_cost, report.currency)
+    return tuple(said.values())
+
+
 def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
     energy = ("", "", "", kwh(line.energy_mj), "")
     spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "", "")
@@ -151,6 +164,7 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
     currency = f", amounts in {report.currency}"
     numbers = len(headers) - len(report.by)
     yield ReportTable("Margin", headers, rows, numbers, FIRST, currency)
+    yield from _remarks(report)
     yield from how_to_trace(line.scope for line in report.own_lines)
     if report.conservation.estimated_mj:
         yield f"{known(report.conservation.metered_pct)} % of the boards' energy was metered."
@@ -158,6 +172,20 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
         yield Warned(line)
     if report.missing is not None:
         yield Warned(f"Cost and margin are unknown. {report.missing}")
+
+
+def _remarks(report: MarginReport) -> Iterator[str]:
+    if report.own_lines and report.missing is None:
+        yield (
+            "The total's kWh, electricity and GPU cost hold what is nobody's; J/output token and"
+            " margin before idle are of users' work alone."
+        )
+    off = report.intervals
+    if off is not None and any(each.cost is None for each in off.groups.values()):
+        yield (
+            "How far a row may be off is unknown where weights were declared and not fitted"
+            " (tokenledger report calibration), and where work is implausible."
+        )
 
 
 MARGIN = PeriodReport(
