@@ -57,10 +57,11 @@ COMMENT ON COLUMN budget_balance.held IS 'The sum of its rows in reservation_hol
 COMMENT ON COLUMN budget_balance.own_mean IS 'What the periods or runs before it used on average, as it began; NULL: too few to say.';
 
 CREATE TABLE entered_budget (
-  batch_seq bigint PRIMARY KEY,
-  budget_id text NOT NULL
+  batch_seq bigint NOT NULL,
+  budget_id text NOT NULL,
+  PRIMARY KEY (batch_seq, budget_id)
 );
-COMMENT ON TABLE entered_budget IS 'Budgets of which earlier use is not counted for good, by the number they were entered under.';
+COMMENT ON TABLE entered_budget IS 'Budgets of which earlier use is not counted for good, by the number under which they, or who is below them, were entered.';
 
 CREATE TABLE counted_meanwhile (
   budget_id    text NOT NULL,
@@ -623,8 +624,9 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END $$;
 
--- What was used before a budget was there, by period, of the last of which anything was, as stored up to a number. Runs have
--- no sums by window: they count from then on.
+-- What was used before a budget was there, by period, of the last of which anything was, as stored up to a number; nothing
+-- of a period that it was counted in, and whose use is nobody's of the family any more. Runs have no sums by window: they
+-- count from then on.
 CREATE FUNCTION earlier_use(of_budget text, upto bigint) RETURNS TABLE (period_start timestamptz, used numeric)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -644,6 +646,10 @@ BEGIN
     FROM usage_delta d WHERE d.customer_id = ANY (family) AND d.batch_seq <= upto;
 
   RETURN QUERY
+  SELECT t.began, sum(t.amount) FROM (
+  SELECT h.period_start, 0 FROM budget_balance h
+   WHERE h.budget_id = of_budget AND h.run_id = '' AND h.period_start >= coalesce(since, '-infinity')
+   UNION ALL
   SELECT p.period_start,
          coalesce(sum(CASE o.unit WHEN 'money' THEN CASE WHEN c.currency = o.currency THEN c.amount END
                                   WHEN 'tokens' THEN u.uncached + u.cache_read + u.cache_write + u.visible + u.reasoning
@@ -671,6 +677,7 @@ BEGIN
     LEFT JOIN LATERAL cost_of_use(k, u.window_start, u.uncached, u.cache_read, u.cache_write, u.visible, u.reasoning,
                                   u.requests, x.extras) c
       ON o.unit = 'money'
+   GROUP BY 1) t (began, amount)
    GROUP BY 1;
 END $$;
 

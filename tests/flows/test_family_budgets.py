@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
+
+from ledger.flows.reference.count_entered import count_entered
 from ledger.flows.reference.enter_parent import enter_parent
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
 from ledger.wire.party_inputs import NewParent
 from tests.flows.test_reserve import SINCE, ask, balances, books, budget, held
-from tests.support.usage import AUTHOR, Gate, attempt, keyed
+from tests.support.usage import AUTHOR, Gate, add_customer, attempt, keyed
 
 __all__ = ["books"]
 
@@ -29,6 +32,49 @@ async def test_a_childs_event_settles_and_counts_above_it(books: Connection) -> 
     await enter_parent(books, read_input(NewParent, moved), AUTHOR, replace=True)
     await gate.send(keyed(attempt("e2", customer_id="beta", minute=40)))
     assert sorted(await _sums(books)) == [("money", "0.000242", "0"), ("tokens", "33", "0")]
+
+
+@pytest.mark.parametrize("within_another", [False, True])
+async def test_what_a_child_used_before_it_was_one_counts_above_it(
+    books: Connection, within_another: bool
+) -> None:
+    await add_customer(books, "gamma")
+    await budget(books, "tokens")
+    gate = Gate(books)
+    used = attempt("of beta", tokens=30, customer_id="beta")
+    await gate.send(keyed(attempt("own", tokens=7), used))
+    await gate.send(keyed(attempt("below beta", tokens=2, customer_id="gamma")))
+    for child, parent in (("gamma", "beta"), ("beta", "acme")):
+        if within_another:
+            async with books.transaction():
+                await _be_child(books, child, parent)
+        else:
+            await _be_child(books, child, parent)
+    assert await count_entered(books) == (1 if within_another else 0)
+    assert await _sums(books) == [("tokens", "117", "0")]
+    await gate.send(keyed(attempt("behind", tokens=1, customer_id="gamma")))
+    assert await _sums(books) == [("tokens", "120", "0")]
+    # It never was one.
+    await _be_child(books, "beta", None)
+    assert await _sums(books) == [("tokens", "21", "0")]
+    await gate.send(keyed(attempt("of nobody's", tokens=1, customer_id="gamma")))
+    assert await _sums(books) == [("tokens", "21", "0")]
+
+
+async def test_a_budget_whose_only_user_never_was_below_it_has_counted_nothing(
+    books: Connection,
+) -> None:
+    await _be_child(books, "beta", "acme")
+    await budget(books, "tokens")
+    await Gate(books).send(keyed(attempt(tokens=30, customer_id="beta")))
+    assert await _sums(books) == [("tokens", "90", "0")]
+    await _be_child(books, "beta", None)
+    assert await _sums(books) == [("tokens", "0", "0")]
+
+
+async def _be_child(connection: Connection, child: str, parent: str | None) -> None:
+    said = {"customer_id": child, "parent_id": parent, "valid_from": SINCE}
+    await enter_parent(connection, read_input(NewParent, said), AUTHOR, replace=True)
 
 
 async def _sums(connection: Connection) -> list[tuple[str, str, str]]:

@@ -3,8 +3,10 @@
 from ledger.domain.author import Author
 from ledger.domain.billing.family import list_above
 from ledger.domain.errors import InvalidInputError, NotFoundError
+from ledger.flows.reference.count_entered import count_entered
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import families, parties
+from ledger.store.billing.budgets import enter_again
 from ledger.store.queries import Connection
 from ledger.wire.party_inputs import NewParent
 
@@ -15,6 +17,7 @@ async def enter_parent(
     """Make a customer the child of another for a time; returns the child's id.
 
     Refused across entities, in circles, and where more would be above a customer than may be.
+    Budgets above it count what was used while it was below them, before this was known as well.
     """
     async with writing(connection):
         child = await _find_customer(connection, new.customer_id)
@@ -29,6 +32,7 @@ async def enter_parent(
             below = await families.list_below(connection, new.customer_id)
             above = list_above(below, await families.list_parent_links(connection, below))
             await families.keep_above(connection, below, above, batch_seq=written.batch_seq)
+            await enter_again(connection, below, batch_seq=written.batch_seq)
             await keep_write(
                 connection,
                 author,
@@ -37,6 +41,7 @@ async def enter_parent(
                 subject=new.customer_id,
                 detail=new.model_dump(),
             )
+    await count_entered(connection)
     return new.customer_id
 
 

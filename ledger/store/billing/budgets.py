@@ -1,6 +1,6 @@
 """Writes budgets, holds what is reserved of them, and counts what is used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -109,6 +109,13 @@ async def count_use(
 async def enter_balances(connection: Connection, budget_id: str, *, batch_seq: int) -> None:
     """Begin a budget that is entered under a number with what is stored of its periods."""
     await BUDGETS["enter_balances"].value(connection, budget_id=budget_id, batch_seq=batch_seq)
+
+
+async def enter_again(
+    connection: Connection, customers: Collection[str], *, batch_seq: int
+) -> None:
+    """Note budgets in which other customers count since a number, to be counted again."""
+    await BUDGETS["enter_again"].run(connection, customers=sorted(customers), batch_seq=batch_seq)
 
 
 async def list_entered_budgets(connection: Connection) -> list[EnteredBudget]:

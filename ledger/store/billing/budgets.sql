@@ -49,6 +49,15 @@ SELECT count_use(:moves::jsonb, :named::jsonb, :batch_seq, :at);
 -- Begins a budget with what is stored, and notes that what is on its way is to be counted.
 SELECT enter_balances(:budget_id, :batch_seq, clock_timestamp());
 
+-- name: enter_again
+-- Notes the budgets of whoever came to be, or is no longer, above some customers by what was written under this number.
+INSERT INTO entered_budget (batch_seq, budget_id)
+SELECT DISTINCT :batch_seq::bigint, b.budget_id
+  FROM customer_above a
+  JOIN budget b ON b.customer_id = a.above_id AND upper_inf(b.recorded)
+ WHERE a.customer_id = ANY (:customers::text[]) AND :batch_seq IN (lower(a.recorded), upper(a.recorded))
+   AND b.period <> 'run' AND b.agent_run_id IS NULL;
+
 -- name: list_entered_budgets
 -- Budgets whose earlier use is not counted for good, with the numbers they were entered under, and behind which number
 -- every batch sees all of them. A scan of what was entered just now.
