@@ -124,6 +124,30 @@ def test_a_published_table_of_rates_is_entered_whole_in_a_second_or_two(
     assert again == ("fx: 1,093 rows read, 836 cells without a value, the rest recorded already.\n")
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("2024-03-29,EUR,USD,1.09", None),
+        ("2024-03-29,EUR,USD,0.926", "EUR/USD of 2024-03-28 is 1.08"),
+        ("2024-03-29,EUR,USD,108", "EUR/USD of 2024-03-28 is 1.08"),
+        ("2024-03-29,USD,EUR,0.93", None),
+        ("2024-03-29,USD,EUR,1.08", "EUR/USD of 2024-03-28 is 1.08"),
+        ("2024-03-29,EUR,GBP,0.85", None),
+        ("2024-05-29,EUR,USD,0.926", None),
+    ],
+)
+def test_a_rate_far_from_the_one_before_is_told_once(
+    command: CommandLine, tmp_path: Path, row: str, told: str | None
+) -> None:
+    path = tmp_path / "rates.csv"
+    path.write_text("day,base,quote,rate,source\n2024-03-28,EUR,USD,1.08,bank\n")
+    command("import", "fx", path)
+    path.write_text(f"day,base,quote,rate,source\n{row},bank\n")
+    said = command("import", "fx", path).stderr
+    assert (told in said) if told else (said == "")
+    assert command("import", "fx", path).stderr == ""
+
+
 def test_a_rate_that_was_not_quoted_is_skipped_and_one_that_is_no_number_is_not(
     command: CommandLine, tmp_path: Path
 ) -> None:

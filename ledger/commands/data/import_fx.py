@@ -12,12 +12,14 @@ from ledger.commands.data.show import json_option
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
-from ledger.flows.reference.enter import enter_fx_rates
+from ledger.flows.reference.fx_jumps import enter_and_compare
+from ledger.store.cost.cost_inputs import RateBefore
 from ledger.store.queries import Connection
 from ledger.wire.inputs import FxRate, NewFxRates, read_input
 
 # What publishers write where a currency was not quoted that day, in small letters.
 NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
+JUMPS_SHOWN = 3
 
 
 @click.command("fx")
@@ -60,19 +62,32 @@ def fx(
     author = author_of(reason, f"import of {file.name}")
     rates = tuple(rate for _, rate in models if isinstance(rate, FxRate))
 
-    async def enter(connection: Connection, author: Author) -> int:
+    async def enter(connection: Connection, author: Author) -> tuple[int, list[RateBefore]]:
         if not rates:
-            return 0
+            return 0, []
         new = read_input(NewFxRates, {"rates": rates})
-        return await enter_fx_rates(connection, new, author, replace=replace)
+        return await enter_and_compare(connection, new, author, replace=replace)
 
     if preview:
         print_preview(database, enter, author, as_json=as_json)
         return
-    written = database.run(lambda connection: enter(connection, author))
+    written, jumps = database.run(lambda connection: enter(connection, author))
+    for jump in jumps[:JUMPS_SHOWN]:
+        click.echo(_told(jump), err=True)
+    if len(jumps) > JUMPS_SHOWN:
+        click.echo(f"And {len(jumps) - JUMPS_SHOWN:,} more rates.", err=True)
     skipped = len(rows) - len(quoted)
     entered = {"FX rate": written}
     report("fx", rows=read, entered=entered, as_json=as_json, skipped=skipped)
+
+
+def _told(jump: RateBefore) -> str:
+    pair = (jump.quote, jump.base) if jump.turned else (jump.base, jump.quote)
+    return (
+        f"{jump.base}/{jump.quote} of {jump.day} is {jump.rate:f}, and {'/'.join(pair)} of"
+        f" {jump.before_day} is {jump.before_rate:f}: where one of them is the wrong way round or"
+        " in another unit, enter it again with --replace."
+    )
 
 
 def _is_quoted(cell: object) -> bool:

@@ -97,6 +97,18 @@ class RecordedRate(NamedTuple):
     source: str
 
 
+class RateBefore(NamedTuple):
+    """A rate and the one published before it; `turned` where that is of the pair turned."""
+
+    base: str
+    quote: str
+    day: date
+    rate: Decimal
+    before_day: date
+    before_rate: Decimal
+    turned: bool
+
+
 async def find_facility(connection: Connection, facility_id: str) -> Facility | None:
     """A site, or None."""
     return await COSTS["find_facility"].first(connection, Facility, facility_id=facility_id)
@@ -237,6 +249,25 @@ async def find_open_fx_rates(
     """The rates already there for these pairs and days."""
     return await COSTS["find_open_fx_rates"].values(
         connection, RecordedRate, bases=list(bases), quotes=list(quotes), days=list(days)
+    )
+
+
+async def find_fx_rates_before(
+    connection: Connection,
+    *,
+    bases: Sequence[str],
+    quotes: Sequence[str],
+    days: Sequence[date],
+    carried_days: int,
+) -> list[RateBefore]:
+    """The rates recorded of these pairs and days beside those before them, where there are any."""
+    return await COSTS["find_fx_rates_before"].values(
+        connection,
+        RateBefore,
+        bases=list(bases),
+        quotes=list(quotes),
+        days=list(days),
+        carried_days=carried_days,
     )
 
 

@@ -248,6 +248,24 @@ SELECT f.base, f.quote, f.day, f.rate, f.source
   JOIN fx_rate f ON f.base = offered.base AND f.quote = offered.quote AND f.day = offered.day
                 AND upper_inf(f.recorded);
 
+-- name: find_fx_rates_before
+-- Of each of these rates the one published before it, at most `carried_days` before, of the pair or of the pair turned; the
+-- exclusion constraint's index.
+SELECT f.base, f.quote, f.day, f.rate, before.day AS before_day, before.rate AS before_rate, before.turned
+  FROM unnest(:bases::text[], :quotes::text[], :days::date[]) AS offered(base, quote, day)
+  JOIN fx_rate f ON f.base = offered.base AND f.quote = offered.quote AND f.day = offered.day
+                AND upper_inf(f.recorded)
+ CROSS JOIN LATERAL (
+  SELECT b.day, b.rate, false AS turned FROM fx_rate b
+   WHERE b.base = f.base AND b.quote = f.quote AND b.day < f.day AND b.day >= f.day - :carried_days::int
+     AND upper_inf(b.recorded)
+   UNION ALL
+  SELECT b.day, b.rate, true FROM fx_rate b
+   WHERE b.base = f.quote AND b.quote = f.base AND b.day < f.day AND b.day >= f.day - :carried_days::int
+     AND upper_inf(b.recorded)
+   ORDER BY day DESC, turned LIMIT 1) AS before
+ ORDER BY f.day, f.base, f.quote;
+
 -- name: close_fx_rates
 -- Closes the rates of these pairs and days.
 UPDATE fx_rate f SET recorded = int8range(lower(f.recorded), :batch_seq)
