@@ -137,6 +137,14 @@ async def test_it_is_held_while_it_fits_and_refused_beyond_it(books: Connection)
     assert await total(books) == (0, 1000)
 
 
+async def test_behind_what_is_refused_what_fits_exactly_is_held(books: Connection) -> None:
+    await budget(books)
+    asked = [ask("r1", 600), ask("r2", 401), ask("r3", 400), ask("r4", 1)]
+    found = await reserve(books, asked, now=NOW)
+    assert [isinstance(each, Held) for each in found] == [True, False, True, False]
+    assert await total(books) == (0, 1000)
+
+
 async def test_a_budget_in_what_is_no_currency_is_refused(books: Connection) -> None:
     with pytest.raises(InvalidInputError, match="XQX"):
         await budget(books, unit="money", currency="XQX")
