@@ -76,9 +76,8 @@ def gaps(known: Factory, *metered: tuple[int, int]) -> list[tuple[str, int, int]
     """What the first two hours lack, in minutes."""
     read = {GPU: [(at(a), at(b)) for a, b in metered]}
     found = find_gaps(known, metered=read, since=at(0), until=at(120))
-    return [
-        (g.kind, *((t - START) // timedelta(minutes=1) for t in (g.since, g.until))) for g in found
-    ]
+    minute = timedelta(minutes=1)
+    return [(g.kind, (g.since - START) // minute, (g.until - START) // minute) for g in found]
 
 
 def test_a_deployment_lacks_what_its_time_has_not() -> None:

@@ -220,12 +220,24 @@ async def test_nobody_can_change_what_was_issued(
         await owner.execute(f"DELETE FROM {table}")
 
 
-async def test_an_unbalanced_posting_is_refused_by_the_database_too(worker: Connection) -> None:
+async def test_unbalanced_postings_are_refused_by_the_database_too(worker: Connection) -> None:
     books = await subscribed(worker)
     await azure_hours(books)
     await settled(worker)
-    with pytest.raises(asyncpg.CheckViolationError, match="does not balance"):
-        await worker.execute(
-            "INSERT INTO posting (entry_id, line_no, account, amount, currency)"
-            " SELECT max(entry_id), 99, '4000', 1, 'USD' FROM journal_entry"
-        )
+    for lopsided in (
+        [(0, 1, "USD")],
+        [(0, -1, "USD")],
+        # What balances over two currencies, or over two entries, balances in none.
+        [(0, 1, "USD"), (0, -1, "EUR")],
+        [(0, 1, "USD"), (1, -1, "USD")],
+    ):
+        entries, amounts, currencies = zip(*lopsided, strict=True)
+        with pytest.raises(asyncpg.CheckViolationError, match="does not balance"):
+            await worker.execute(
+                """INSERT INTO posting (entry_id, line_no, account, amount, currency)
+                   SELECT (SELECT max(entry_id) FROM journal_entry) - s.entry, 98 + s.n, '4000',
+                          s.amount, s.currency
+                     FROM unnest($1::int[], $2::int[], $3::text[]) WITH ORDINALITY
+                       AS s (entry, amount, currency, n)""",
+                *(entries, amounts, currencies),
+            )

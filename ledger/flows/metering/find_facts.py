@@ -6,7 +6,7 @@ A day moves to its file only, so that who looks into the database first misses n
 import asyncio
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -177,27 +177,55 @@ async def trace_line(
     )
     if not (chunks or days):
         return events
-    wanted = _wanted(runs)
-    names = await list_source_names(connection)
-
-    def read(facts: pl.LazyFrame) -> list[TracedEvent]:
-        traced = _of_runs(facts, runs, batch_seq, after).select(SHOWN).head(limit).collect()
-        return [_traced(row, names) for row in traced.iter_rows()]
-
-    chunked: list[TracedEvent] = []
-    visible = VisibleKeys()
-    for chunk in chunks:
-        # Those behind a page are of another one.
-        if len(chunked) >= limit and _nth(chunked, limit) < (chunk.first_batch_seq, 0):
-            break
-        async for facts in read_chunks(connection, [chunk], TRACED, visible, wanted):
-            chunked += await asyncio.to_thread(read, facts.lazy())
-    events += chunked
+    page = _Page(runs, batch_seq, after, limit, await list_source_names(connection))
+    events += await _trace_chunks(connection, page, chunks)
     for day in days:
-        events += await asyncio.to_thread(read, scan_archived(day).filter(wanted))
+        events += await asyncio.to_thread(page.read, scan_archived(day).filter(page.wanted))
     # A day that was dropped between two reads is in both.
     each = {event.stored_at: event for event in events}
     return [each[at] for at in sorted(each)][:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is asked of facts that are no rows: those of runs, of a page behind `after`."""
+
+    runs: Sequence[LineRun]
+    batch_seq: int
+    after: tuple[int, int]
+    limit: int
+    names: Mapping[int, str]
+
+    @property
+    def wanted(self) -> pl.Expr:
+        """What runs may be of, by what a reader can skip."""
+        time = pl.col("time")
+        return (
+            pl.col("usage_key_id").is_in(sorted({run.usage_key_id for run in self.runs}))
+            & (time >= _lit(min(run.since for run in self.runs)))
+            & (time < _lit(max(run.until for run in self.runs)))
+        )
+
+    def read(self, facts: pl.LazyFrame) -> list[TracedEvent]:
+        """The first of the page that are among some facts, in stored order."""
+        traced = _of_runs(facts, self.runs, self.batch_seq, self.after)
+        shown = traced.select(SHOWN).head(self.limit).collect()
+        return [_traced(row, self.names) for row in shown.iter_rows()]
+
+
+async def _trace_chunks(
+    connection: Connection, page: _Page, chunks: Sequence[Chunk]
+) -> list[TracedEvent]:
+    """The events of a page in chunks, and some of the next, chunk by chunk."""
+    events: list[TracedEvent] = []
+    visible, wanted = VisibleKeys(), page.wanted
+    for chunk in chunks:
+        # Those behind a page are of another one.
+        if len(events) >= page.limit and _nth(events, page.limit) < (chunk.first_batch_seq, 0):
+            break
+        async for facts in read_chunks(connection, [chunk], TRACED, visible, wanted):
+            events += await asyncio.to_thread(page.read, facts.lazy())
+    return events
 
 
 async def _trace_rows(
@@ -259,16 +287,6 @@ async def _find_traced_chunks(
 def _nth(events: Sequence[TracedEvent], n: int) -> tuple[int, int]:
     """Where the n-th of some events in stored order is."""
     return sorted(event.stored_at for event in events)[n - 1]
-
-
-def _wanted(runs: Sequence[LineRun]) -> pl.Expr:
-    """What runs may be of, by what a reader can skip."""
-    time = pl.col("time")
-    return (
-        pl.col("usage_key_id").is_in(sorted({run.usage_key_id for run in runs}))
-        & (time >= _lit(min(run.since for run in runs)))
-        & (time < _lit(max(run.until for run in runs)))
-    )
 
 
 def _lit(moment: datetime) -> pl.Expr:
