@@ -7,6 +7,7 @@ in none of the totals beside them, so that the turns are what counts.
 
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
+    LIFETIMES,
     TOOLS,
     RawUsage,
     UsageBody,
@@ -26,11 +27,10 @@ from collectors.gateways.fields import (
 _ITERATIONS = "iterations"
 _INPUTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _COUNTS = ("output_tokens", *_INPUTS)
-_LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _THINKING = "thinking_tokens"
 # Objects that are read, and what is read in them.
 _OBJECTS = {
-    "cache_creation": frozenset(_LIFETIMES),
+    "cache_creation": frozenset(LIFETIMES),
     "server_tool_use": frozenset(TOOLS),
     "output_tokens_details": frozenset({_THINKING}),
 }
@@ -70,13 +70,13 @@ def _iterations_summed(usage: RawUsage, iterations: list[RawUsage]) -> RawUsage:
                 f"usage.{_ITERATIONS}: their {name} add up to {counts.get(name)}, less than the"
                 f" {tokens} beside them; send every turn"
             )
-    splits = _sums([details(iteration, "cache_creation") for iteration in iterations], _LIFETIMES)
+    splits = _sums([details(iteration, "cache_creation") for iteration in iterations], LIFETIMES)
     return {**usage, **counts, "cache_creation": splits}
 
 
 def _with_writes(iteration: RawUsage) -> RawUsage:
     """A turn with the total of its cache writes, where it gives their split alone."""
-    split = counts_at(details(iteration, "cache_creation"), _LIFETIMES)
+    split = counts_at(details(iteration, "cache_creation"), LIFETIMES)
     written = sum(tokens for tokens in split.values() if tokens is not None)
     if not written or count(iteration, "cache_creation_input_tokens"):
         return iteration

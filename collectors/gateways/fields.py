@@ -14,6 +14,8 @@ NAME_MAX = 128
 DIGITS_MAX = 19
 # Beyond it a double may be another whole number than was meant.
 DOUBLE_EXACT_MAX = 2**53
+# Anthropic's names of cache writes that last five minutes and an hour.
+LIFETIMES = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 # What Anthropic counts of tools, by its names and ours.
 TOOLS = {"web_search_requests": "web_search.requests", "web_fetch_requests": "web_fetch.requests"}
 
@@ -161,8 +163,7 @@ def writes(total: int | None, split: RawUsage) -> UsageBody:
     A split may be of nothing beside a total, as in answers with web searches; a total of nothing
     beside a split is a field left unfilled.
     """
-    five = count(split, "ephemeral_5m_input_tokens")
-    hour = count(split, "ephemeral_1h_input_tokens")
+    five, hour = counts_at(split, LIFETIMES).values()
     if five is None and hour is None:
         return {"cache_write": total}
     parts = (five or 0, hour or 0)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
+    LIFETIMES,
     NAME_MAX,
     TOOLS,
     RawUsage,
@@ -82,10 +83,18 @@ _CACHED_DETAILS = "cached_tokens_details"
 _MODALITIES: Mapping[str, str] = MappingProxyType(
     {f"{kind}_tokens": kind for kind in ("text", "audio", "image", "video")}
 )
+# LangChain's names of what stands in details.
+_INSIDE: Mapping[str, str] = MappingProxyType(
+    {
+        **{"cache_read": "cache_read_tokens", "cache_creation": "cache_creation_tokens"},
+        **{"reasoning": "reasoning_tokens"},
+        **{kind: name for name, kind in _MODALITIES.items()},
+    }
+)
 _KNOWN_INSIDE = frozenset(
     (
         *(*_CACHED_INSIDE, *_WRITTEN_INSIDE, *_REASONING, *_MODALITIES, *_LIFETIMES),
-        *(_CACHED_DETAILS, "accepted_prediction_tokens", "rejected_prediction_tokens"),
+        *(*LIFETIMES, _CACHED_DETAILS, "accepted_prediction_tokens", "rejected_prediction_tokens"),
     )
 )
 
@@ -99,7 +108,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         silent: UsageBody = {"visible": 0, "reasoning": 0}
         result = body(input_leaves=none, output_leaves=silent, complete=complete)
         return result | ({"other": heard} if heard else {})
-    inputs, outputs = details(usage, *_INPUT_DETAILS), details(usage, *_OUTPUT_DETAILS)
+    inputs, outputs = (_details(usage, names) for names in (_INPUT_DETAILS, _OUTPUT_DETAILS))
     result = body(
         input_leaves=_input(usage, inputs), output_leaves=_output(usage, outputs), complete=complete
     )
@@ -113,6 +122,15 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     other = heard | _tools(usage) | unread(usage, _KNOWN) | inner
     added = {"modality": modality, "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
+
+
+def _details(usage: RawUsage, names: tuple[str, ...]) -> RawUsage:
+    """What stands in details, under the names that providers have; an object keeps its own."""
+    inner = details(usage, *names)
+    return {
+        name if isinstance(value, Mapping) else _INSIDE.get(name, name): value
+        for name, value in inner.items()
+    }
 
 
 def _beside_each_other(of_input: Mapping[str, int], of_output: Mapping[str, int]) -> dict[str, int]:
@@ -154,11 +172,14 @@ def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
     if written is None and cached is not None:
         # Who counts reads and charges for writes counts them; silence there means that none were.
         written = 0
-    split = details(inner, *_LIFETIMES) or details(usage, *_LIFETIMES)
+    split = (
+        details(inner, *_LIFETIMES) or details(usage, *_LIFETIMES) or counts_at(inner, LIFETIMES)
+    )
+    taken = writes(written, split)
     return {
-        "uncached": rest(total, (cached, written), name="prompt_tokens"),
+        "uncached": rest(total, (cached, *taken.values()), name="prompt_tokens"),
         "cache_read": cached,
-        **writes(written, split),
+        **taken,
     }
 
 

@@ -337,6 +337,32 @@ def test_reasoning_of_research_is_beside_the_answer_and_in_no_total() -> None:
         GATEWAYS["openai"]({**raw, "reasoning_tokens": 73248})
 
 
+def test_details_under_the_names_of_langchain_are_the_same_details() -> None:
+    totals = {"input_tokens": 100, "output_tokens": 9, "total_tokens": 109}
+    theirs = {
+        "input_token_details": {"cache_read": 40, "cache_creation": 20, "audio": 7},
+        "output_token_details": {"reasoning": 4},
+    }
+    read = GATEWAYS["openai"](totals | theirs)
+    assert read["input"] == {"uncached": 40, "cache_read": 40, "cache_write": 20}
+    assert read["output"] == {"visible": 5, "reasoning": 4}
+    assert (read["modality"], "other" in read) == ({"input.audio": 7}, False)
+    lasting = {"cache_read": 40, "cache_creation": 0, "ephemeral_1h_input_tokens": 20}
+    read = GATEWAYS["openai"]({**totals, "input_token_details": lasting})
+    assert (read["input"]["uncached"], read["input"]["cache_write_1h"]) == (40, 20)
+    assert (read["input_total"], "other" in read) == (100, False)
+
+
+@pytest.mark.parametrize("written", [{}, {"cache_creation_input_tokens": 0}])
+def test_a_split_of_writes_without_their_total_is_taken_from_the_prompt_that_it_is_in(
+    written: dict[str, int],
+) -> None:
+    split = {"cache_creation": {"ephemeral_5m_input_tokens": 40}, "cached_tokens": 10, **written}
+    raw = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": split}
+    read = GATEWAYS["openai"](raw)
+    assert (read["input_total"], read["input"]["uncached"]) == (100, 50)
+
+
 def test_details_of_nothing_are_written_as_a_list_by_some() -> None:
     raw = {"prompt_tokens": 9, "completion_tokens": 5}
     assert GATEWAYS["openai"]({**raw, "prompt_tokens_details": []}) == GATEWAYS["openai"](raw)
