@@ -209,12 +209,13 @@ class Memory:
     _usage: "array[int]" = field(default_factory=lambda: array("q"))
     _engine: "array[int]" = field(default_factory=lambda: array("q"))
     _flags: "array[int]" = field(default_factory=lambda: array("q"))
-    _customers: list[str | None] = field(default_factory=list)
+    # Whose they are: of those met just now, and of the others, as a column that holds them once.
+    _fresh: list[str | None] = field(default_factory=list)
     _named: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.String))
     _lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
-        return len(self._customers)
+        return len(self._usage)
 
     def ids_of(self, distinct: Combinations, directory: Directory) -> KeyIds:
         """The keys of combinations, in order."""
@@ -222,8 +223,10 @@ class Memory:
             if len(self) > self.most:
                 self._forget()
             numbers = self._numbers_of(distinct, directory)
-            if len(self._named) < len(self):
-                self._named = pl.Series(self._customers, dtype=pl.String)
+            if self._fresh:
+                named = [self._named, pl.Series(self._fresh, dtype=pl.String)]
+                self._named = pl.concat(named, rechunk=True)
+                self._fresh.clear()
             usage, engine, flags = (
                 np.array(each)[numbers] for each in (self._usage, self._engine, self._flags)
             )
@@ -252,12 +255,12 @@ class Memory:
         self._usage.append(content_id(meaning.usage))
         self._engine.append(_engine_key_id(meaning.engine))
         self._flags.append(meaning.flags)
-        self._customers.append(meaning.usage[1])
+        self._fresh.append(meaning.usage[1])
         return len(self) - 1
 
     def _forget(self) -> None:
         self._numbers, self._dated = WordTable(), WordTable()
-        self._customers.clear()
+        self._fresh.clear()
         for each in (self._usage, self._engine, self._flags):
             del each[:]
         self._named = self._named.clear()

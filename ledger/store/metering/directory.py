@@ -1,6 +1,7 @@
 """Reads the slow facts that ingest needs, as one snapshot."""
 
 from collections import defaultdict
+from sys import intern
 
 from ledger.domain.metering.directory import DatedName, Directory, SourceForm, TierRule
 from ledger.domain.metering.times import micros
@@ -32,9 +33,9 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     sources = await DIRECTORY["list_sources"].rows(connection)
     return Directory(
         version=version,
-        customers={row["customer_id"]: row["entity_id"] for row in customers},
+        customers={row["customer_id"]: intern(row["entity_id"]) for row in customers},
         names=await _read_names(connection),
-        key_tiers={row["key_id"]: row["tier"] for row in key_tiers},
+        key_tiers={row["key_id"]: intern(row["tier"]) for row in key_tiers},
         tier_rules=await _read_tier_rules(connection),
         members=frozenset((row["member"], row["entity_id"]) for row in members),
         budgeted=budgeted,
