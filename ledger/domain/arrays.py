@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
@@ -60,7 +61,7 @@ class Fixed(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Texts:
     """A column of texts: each row's place among those there are, where what names an event stands
-    once; None is no text."""
+    once; null is no text."""
 
     codes: NDArray[Any]
-    values: Sequence[str | None]
+    values: pl.Series

@@ -87,19 +87,6 @@ def are_repeated(frame: pl.DataFrame) -> Bools:
     return repeats
 
 
-def numbered(frame: pl.DataFrame) -> tuple[Ints, int]:
-    """Numbers of rows from 0, the same where all columns are, and how many there are."""
-    if frame.height < MANY_ROWS:
-        numbers: dict[tuple[object, ...], int] = {}
-        codes = [numbers.setdefault(row, len(numbers)) for row in frame.rows()]
-        return np.array(codes, np.int64), len(numbers)
-    distinct = frame.unique(maintain_order=True).with_row_index("_number")
-    met = frame.join(
-        distinct, on=frame.columns, how="left", nulls_equal=True, maintain_order="left"
-    )
-    return met["_number"].cast(pl.Int64).to_numpy(), distinct.height
-
-
 def mapped(series: pl.Series, numbers: Mapping[str, int]) -> pl.Series:
     """The 32-bit numbers of texts, all of which have one."""
     if len(series) < MANY_ROWS:

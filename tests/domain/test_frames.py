@@ -13,7 +13,6 @@ from ledger.domain.frames import (
     filled,
     in_order,
     mapped,
-    numbered,
 )
 from ledger.domain.metering.fact import MARKS, Flag
 from ledger.domain.metering.rows import usage_mark_frame
@@ -34,14 +33,6 @@ def test_rows_that_come_twice_are_found(rows: int) -> None:
     times = Counter(frame.rows())
     assert are_repeated(frame).tolist() == [times[row] > 1 for row in frame.rows()]
     assert are_repeated(frame).any()
-
-
-def test_rows_are_numbered_by_what_they_say(rows: int) -> None:
-    frame = texts(rows)
-    codes, count = numbered(frame)
-    assert count == len(set(frame.rows()))
-    pairs = set(zip(codes.tolist(), frame.rows(), strict=True))
-    assert len(pairs) == count == len({code for code, _ in pairs})
 
 
 def test_what_is_unknown_is_told_and_filled(rows: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import Bools, Ints, Texts
@@ -227,5 +228,5 @@ def _either(left: Bools | None, right: Bools | None) -> Bools | None:
 def _value(column: Column, count: int) -> Value:
     raw = raw_of(column, count)
     if column.kind in ("text", "json"):
-        return Texts(raw, list(column.values))
+        return Texts(raw, pl.Series(column.values, dtype=pl.String))
     return raw.astype(np.int64) + column.base

@@ -19,9 +19,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ledger.domain.arrays import WORD, Bools, Ints
-from ledger.domain.frames import are_known, filled, numbered, only, rows_at
+from ledger.domain.frames import are_known, filled, only, rows_at
 from ledger.domain.metering.names import DIGEST
-from ledger.domain.metering.numbering import combined, first_rows
+from ledger.domain.metering.numbering import combined, first_rows, numbered
 from ledger.domain.metering.texts import digest_octets, digest_texts, is_constant
 
 COUNTERS = "counters"

@@ -95,8 +95,7 @@ def _read(
         elif slot.comes_again:
             texts = matched.texts(items.octets, n)
             known[slot.path] = (texts, None)
-            if not _are_all_kept(slot.rule, texts, matched.sizes(n)):
-                good &= _are_kept(slot.rule, texts)
+            good &= _are_kept(slot.rule, texts, matched.sizes(n))
             if slot.path == _SOURCE:
                 good &= _of_batch(texts, expected.headers, owners)
         elif slot.path == ID:
@@ -108,18 +107,19 @@ def _read(
     return part.only(good), mine[~good]
 
 
-def _are_all_kept(rule: ColumnRule, texts: Texts, sizes: Ints) -> bool:
+def _are_all_kept(rule: TextRule, texts: Texts, sizes: Ints) -> bool:
     """Whether all may stand by their octets alone: a text has no more characters than octets, of
     which one that stands in a line as it is has no NUL."""
-    assert isinstance(rule, TextRule), "texts that are read have a rule"
-    if not sizes.size or not rule.is_of_length_alone() or None in texts.values:
+    if not sizes.size or not rule.is_of_length_alone() or texts.values.null_count():
         return False
     return rule.low <= min(1, sizes.min()) and (rule.high is None or sizes.max() <= rule.high)
 
 
-def _are_kept(rule: ColumnRule, texts: Texts) -> Bools:
+def _are_kept(rule: ColumnRule, texts: Texts, sizes: Ints) -> Bools | bool:
     assert isinstance(rule, TextRule), "texts that are read have a rule"
-    kept: Bools = np.array(rule.keeps(texts.values), np.bool_)[texts.codes]
+    if _are_all_kept(rule, texts, sizes):
+        return True
+    kept: Bools = np.array(rule.keeps(texts.values.to_list()), np.bool_)[texts.codes]
     return kept
 
 
@@ -138,7 +138,8 @@ def _read_ids(
         return _are_ordinals(spans, items, rows, expected)
     ids = read_ids(items.octets, *spans)
     known[ID] = (ids, None)
-    kept: Bools = _are_kept(rule, ids) & (~headed | _are_ordinals(spans, items, rows, expected))
+    placed: Bools = ~headed | _are_ordinals(spans, items, rows, expected)
+    kept: Bools = placed & _are_kept(rule, ids, spans[1])
     return kept
 
 

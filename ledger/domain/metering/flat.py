@@ -3,7 +3,7 @@
 Invariant: a frame made here equals the one that `columns` makes of the same events.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -82,10 +82,10 @@ def _series(column: KeptColumn, known: Known) -> pl.Series:
 
 
 def _texts(name: str, texts: Texts) -> pl.Series:
-    values: Sequence[str | int | None] = texts.values
+    distinct = texts.values.alias(name)
     if name == STATUS:
         # A value that is none belongs to rows that are left to the strict decoder.
         values = [STATUSES.index(v) if v in STATUSES else 0 for v in texts.values]
-    distinct = pl.Series(name, values)
+        distinct = pl.Series(name, values)
     # By index, as `gather` would plan a query for it.
     return distinct[pl.Series(texts.codes.astype(np.uint32, copy=False))]

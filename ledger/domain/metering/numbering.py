@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from ledger.domain.arrays import Ints, Words
+from ledger.domain.frames import MANY_ROWS
 
 # From here on a search for values in no order costs more than to put them in order first: each
 # would go through memory of its own.
@@ -28,6 +30,22 @@ def combined(columns: Iterable[tuple[Ints, int]], rows: int) -> tuple[Ints, int]
         codes = codes * size + values
         bound *= size
     return _dense(codes, bound)
+
+
+def numbered(frame: pl.DataFrame) -> tuple[Ints, int]:
+    """Numbers of rows from 0, the same where all columns of texts are, and how many there are."""
+    if frame.height < MANY_ROWS:
+        numbers: dict[tuple[object, ...], int] = {}
+        codes = [numbers.setdefault(row, len(numbers)) for row in frame.rows()]
+        return np.array(codes, np.int64), len(numbers)
+    return combined(map(_told_apart, frame), frame.height)
+
+
+def _told_apart(texts: pl.Series) -> tuple[Ints, int]:
+    # Categories of its own, as those that others know would leave holes.
+    own = pl.Categorical(pl.Categories.random())
+    there = texts.cast(own).to_physical().cast(pl.Int64)
+    return (there + 1).fill_null(0).to_numpy(), len(texts) + 1
 
 
 def first_rows(codes: Ints, count: int) -> Ints:

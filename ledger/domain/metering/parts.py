@@ -5,7 +5,6 @@ Texts stay numbers of a dictionary until they are one frame's: a dictionary is s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ import polars as pl
 from ledger.domain.arrays import Bools, Ints, Texts
 from ledger.domain.metering.flat import Known, Value, flat_frame
 from ledger.domain.metering.kept import NAMING_PATHS
+from ledger.domain.metering.numbering import first_rows, numbered
 from ledger.wire.schema import Path
 
 
@@ -79,7 +79,7 @@ def _spread(part: Part, path: Path) -> Known:
     """A constant of a part, or a field that it lacks, as a column."""
     value, size = part.constants.get(path), part.rows.size
     if isinstance(value, str):
-        return Texts(np.zeros(size, np.uint8), [value]), None
+        return Texts(np.zeros(size, np.uint8), pl.Series([value])), None
     none = np.zeros(size, np.bool_) if value is None else None
     return np.full(size, value or 0, np.int64), none
 
@@ -102,7 +102,7 @@ def _values(path: Path, columns: Sequence[Known]) -> Value:
         return np.concatenate(numbers)
     # Numbers stand here where a part lacks the field: which text they name does not matter.
     texts = [
-        value if isinstance(value, Texts) else Texts(value.astype(np.uint8), [""])
+        value if isinstance(value, Texts) else Texts(value.astype(np.uint8), pl.Series([""]))
         for value, _ in columns
     ]
     return _shared(texts) if path in NAMING_PATHS else _one_after_another(texts)
@@ -110,13 +110,10 @@ def _values(path: Path, columns: Sequence[Known]) -> Value:
 
 def _shared(columns: Sequence[Texts]) -> Texts:
     """Texts by one dictionary, in which each stands once."""
-    values = list(dict.fromkeys(chain.from_iterable(texts.values for texts in columns)))
-    number_of = dict(zip(values, range(len(values)), strict=True)).__getitem__
-    codes_of = [
-        np.fromiter(map(number_of, texts.values), np.uint32, len(texts.values))[texts.codes]
-        for texts in columns
-    ]
-    return Texts(np.concatenate(codes_of), values)
+    together = _one_after_another(columns)
+    numbers, count = numbered(together.values.alias("text").to_frame())
+    values = together.values[pl.Series(first_rows(numbers, count).astype(np.uint32))]
+    return Texts(numbers[together.codes].astype(np.uint32), values)
 
 
 def _one_after_another(columns: Sequence[Texts]) -> Texts:
@@ -126,4 +123,4 @@ def _one_after_another(columns: Sequence[Texts]) -> Texts:
         texts.codes.astype(np.uint32) + np.uint32(size)
         for texts, size in zip(columns, sizes[:-1].tolist(), strict=True)
     ]
-    return Texts(np.concatenate(codes), [value for texts in columns for value in texts.values])
+    return Texts(np.concatenate(codes), pl.concat([texts.values for texts in columns]))

@@ -98,13 +98,15 @@ def test_lines_of_one_shape_are_all_read() -> None:
 
 
 def test_texts_keep_their_numbers_from_block_to_block() -> None:
-    # More lines than one block has, more distinct texts than a table begins with, and two shapes.
-    projects = [f"p{n % 300}" for n in range(3_000)]
+    # More lines than one block has, more distinct texts than are read one by one, and two shapes.
+    projects = [f"é{n % 3_300}" for n in range(4_000)]
     lines = [
-        json.dumps(usage_event(project_id=one, stream=n % 3 == 0) | {"id": f"e{n}"}).encode()
+        json.dumps(
+            usage_event(project_id=one, stream=n % 3 == 0) | {"id": f"e{n}"}, ensure_ascii=False
+        ).encode()
         for n, one in enumerate(projects)
     ]
-    assert assert_as_strict(lines) == 3_000
+    assert assert_as_strict(lines) == 4_000
     items = split_records([Record(b"\n".join(lines), None)], body_bytes_max=10**9)
     shape = learn(lines[0])
     assert shape is not None
@@ -112,8 +114,9 @@ def test_texts_keep_their_numbers_from_block_to_block() -> None:
     paths = [slot.path for slot in shape.slots]
     texts = matched.texts(items.octets, paths.index(("data", "project_id")))
     mine = projects[::3]
-    assert texts.values == list(dict.fromkeys(mine)), "each stands once, by first appearance"
-    assert [texts.values[code] for code in texts.codes] == mine
+    there = texts.values.to_list()
+    assert there == list(dict.fromkeys(mine)), "each stands once, by first appearance"
+    assert [there[code] for code in texts.codes] == mine
 
 
 def test_shapes_may_be_mixed() -> None:

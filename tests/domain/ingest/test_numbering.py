@@ -1,10 +1,13 @@
 """Numbers and groups of rows are those that a dictionary of their keys would give."""
 
 import numpy as np
+import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.domain.metering.numbering import combined, first_rows, grouped
+from ledger.domain.frames import MANY_ROWS
+from ledger.domain.metering.numbering import combined, first_rows, grouped, numbered
 
 KEYS = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2**62)), max_size=30)
 
@@ -34,3 +37,16 @@ def test_combined_numbers_have_no_holes_and_follow_the_columns(rows: list[tuple[
     assert count == len(distinct)
     assert [distinct[code] for code in codes] == rows
     assert first_rows(codes, count).tolist() == [rows.index(key) for key in distinct]
+
+
+@pytest.mark.parametrize("rows", [60, MANY_ROWS + 200])
+def test_rows_are_numbered_by_what_they_say(rows: int) -> None:
+    # Some come twice, some are unknown or empty, and some differ in one of their columns.
+    names = [("", None)[n % 2] if n % 7 == 0 else f"é{n % (rows - 5)}" for n in range(rows)]
+    sources = [None if n % 11 == 0 else f"s{n % 3}" for n in range(rows)]
+    frame = pl.DataFrame({"source": sources, "id": names})
+    codes, count = numbered(frame)
+    assert count == len(set(frame.rows()))
+    pairs = set(zip(codes.tolist(), frame.rows(), strict=True))
+    assert len(pairs) == count == len({code for code, _ in pairs})
+    assert set(codes.tolist()) == set(range(count))

@@ -122,3 +122,22 @@ def test_many_say_together_what_a_few_at_a_time_say() -> None:
         [numbered(events[at : at + 100], at + 1, NDJSON) for at in range(0, len(events), 100)]
     )
     assert together.usage.height > 1_000
+
+
+NAMED = st.lists(st.integers(0, 3_000), min_size=2, max_size=5)
+
+
+@given(NAMED, st.sampled_from([NDJSON, COLUMNAR]))
+@settings(max_examples=at_depth(10))
+def test_many_names_of_several_bodies_stand_once(begins: list[int], how: str) -> None:
+    """More names than are told apart one by one, of which bodies share some, and lack some."""
+    records = []
+    for number, begin in enumerate(begins):
+        names = [f"p\u00e9-{begin + n}" for n in range(400)]
+        fields = {"api_key_id": "k"} if begin % 2 else {}
+        events = [usage_event(project_id=name, **fields) for name in names]
+        records.append(numbered(events, number + 1, how))
+    together = assert_as_alone(records)
+    assert together.rejects == {}
+    said = together.usage.select("project_id", "api_key_id").rows()
+    assert len(set(together.usage[NAMES])) == len(set(said))

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
 from ledger.domain.arrays import Bools, Codes, Fixed, Ints, Octets, Texts, Words
+from ledger.domain.frames import MANY_ROWS
 from ledger.domain.metering.ndjson.scan import as_lines
 from ledger.domain.metering.ndjson.slots import NUMBER, TEXT, TIME, Numbered, Rules, match_lines
 from ledger.domain.metering.rules import (
@@ -197,7 +199,7 @@ class Matched:
     leads: Sequence[Ints]
 
     def texts(self, octets: Octets, slot: int) -> Texts:
-        """The texts of a coded slot, each distinct one read once; one that is not UTF-8 is None."""
+        """The texts of a coded slot, each distinct one read once; one that is not UTF-8 is null."""
         n = self.coded.index(slot)
         codes = self.codes[n] if self.lines.all() else self.codes[n][self.lines]
         at = self.leads[n]
@@ -241,17 +243,21 @@ def _limits(rule: ColumnRule) -> tuple[int, int]:
 
 
 def read_ids(octets: Octets, starts: Ints, lengths: Ints) -> Texts:
-    """Texts that hardly come twice: each row has a number of its own; one not UTF-8 is None."""
+    """Texts that hardly come twice: each row has a number of its own; one not UTF-8 is null."""
     return Texts(np.arange(starts.size), _texts_at(octets, starts, lengths))
 
 
-def _texts_at(octets: Octets, starts: Ints, lengths: Ints) -> list[str | None]:
+def _texts_at(octets: Octets, starts: Ints, lengths: Ints) -> pl.Series:
     lines = as_lines(octets, starts, lengths).tobytes()
     try:
         # A plain text has no control character, so that all are decoded at one go.
-        return [*lines.decode().split("\n")[:-1]]
+        whole = lines.decode()
     except UnicodeDecodeError:
-        return [_decoded(line) for line in lines.split(b"\n")[:-1]]
+        return pl.Series([_decoded(line) for line in lines.split(b"\n")[:-1]], dtype=pl.String)
+    if starts.size < MANY_ROWS:
+        return pl.Series(whole.split("\n")[:-1], dtype=pl.String)
+    # Many are never objects of Python.
+    return pl.Series([whole[:-1]]).str.split("\n").explode()
 
 
 def _decoded(text: bytes) -> str | None:
