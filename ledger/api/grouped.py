@@ -20,7 +20,7 @@ from ledger.api.session import reading, sending, working
 from ledger.api.streaming import Streamed, attached
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.period import month_of, zone
-from ledger.reports.grouped import GroupedReport, Grouping
+from ledger.reports.grouped import GroupedReport, Grouping, Said
 from ledger.reports.table import REPORTS
 from ledger.store.connect import CutOff, draw_cut_off, find_cut_off
 from ledger.store.parties import find_customer
@@ -105,11 +105,15 @@ async def _answer(
     )
     if asked.csv:
         return attached(_csv(request, grouping), "text/csv", f"{report.name}.csv")
+    state: Said = {}
+    if report.state is not None:
+        async with working(request) as connection:
+            state = await grouping.state(connection)
     async with reading(request) as connection:
         items, last = await grouping.page(connection, limit, after)
         total = await grouping.total(connection)
     more = to_cursor(cut_off.cut_off_id, *last) if last is not None else None
-    return answer(grouping.asked() | {"items": items} | total | {"next": more})
+    return answer(grouping.asked() | state | {"items": items} | total | {"next": more})
 
 
 async def _csv(request: ApiRequest, grouping: Grouping) -> AsyncIterator[bytes]:

@@ -137,7 +137,6 @@ async def fetch_xml(request: Asked, invoice_id: FromPath[str]) -> Response[bytes
 async def credit(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
     """Credit some or all of an invoice, or void it, by a document of its own."""
     asked = await read_body(request, CreditAsk)
-    lines = {line.line_no: line.amount for line in asked.lines} or None
     async with reading(request) as connection:
         invoice = await find_invoice(connection, invoice_id)
 
@@ -145,7 +144,7 @@ async def credit(request: Asked, invoice_id: FromPath[str]) -> Response[bytes]:
         return await credit_invoice(
             connection,
             named=str(invoice.invoice_id),
-            lines=lines,
+            lines=asked.amounts,
             void=asked.void,
             now=clock.now(),
             author=replace(author, reason=asked.reason),

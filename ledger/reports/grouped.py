@@ -26,6 +26,7 @@ from ledger.reports.stream import PAGE_ROWS, written
 from ledger.store.connect import CutOff
 from ledger.store.grouped import Group, list_groups, read_groups
 from ledger.store.pricing.charged import find_charged
+from ledger.store.pricing.rating import find_rated_to
 from ledger.store.queries import Connection
 from ledger.wire.answer_fields import ClosedModel
 from ledger.wire.plain import plain_value
@@ -52,6 +53,7 @@ KEYS = {
 Said: TypeAlias = dict[str, Any]
 Sums: TypeAlias = Mapping[str, Any]
 Find: TypeAlias = "Callable[[Connection, Grouping, str], Awaitable[dict[str, object]]]"
+State: TypeAlias = "Callable[[Connection, Grouping], Awaitable[Said]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class GroupedReport:
     is asked.
 
     A group says `more` behind them; `say` makes the `columns` of a row of sums, `shown` those that
-    people see; `find` finds what else it is asked.
+    people see; `find` finds what else it is asked, and `state` how far what it reads has come.
     """
 
     name: str
@@ -86,6 +88,7 @@ class GroupedReport:
     shown: GroupedTable
     find: "Find"
     more: tuple[str, ...] = ()
+    state: "State | None" = None
 
     def names(self, by: str) -> tuple[str, ...]:
         """The dimensions and the step that `by` names; InvalidInputError where there is none."""
@@ -132,6 +135,16 @@ async def _find_charges(
     return {"asked": asked}
 
 
+async def _rated_to(connection: Connection, grouping: "Grouping") -> Said:
+    rated_to = await find_rated_to(
+        connection,
+        entity_id=grouping.entity_id,
+        customer_id=grouping.customer_id,
+        batch_seq=grouping.cut_off.batch_seq,
+    )
+    return {"rated_to": rated_to}
+
+
 USAGE = GroupedReport(
     "usage",
     "Requests and tokens of a period, by dimensions and at most one of window, hour and day.",
@@ -175,6 +188,7 @@ CHARGES = GroupedReport(
     ),
     _find_charges,
     ("currency",),
+    _rated_to,
 )
 
 
@@ -263,6 +277,10 @@ class Grouping:
             "zone": self.zone_name,
             "by": list(self.by),
         }
+
+    async def state(self, connection: Connection) -> Said:
+        """How far what it reads has come, where the report says that; needs the worker's rights."""
+        return await self.report.state(connection, self) if self.report.state else {}
 
     async def total(self, connection: Connection) -> dict[str, Said]:
         """What a row of everything says, under its name; nothing where a report has no such row."""

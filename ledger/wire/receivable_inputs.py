@@ -1,12 +1,22 @@
 """What people enter about money that came, and what they take back of invoices."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from ledger.wire.errors import FieldError, problem_at
-from ledger.wire.input_fields import Amount, Currency, Day, Identifier, Positive, Reason, Text
+from ledger.wire.input_fields import (
+    Amount,
+    Currency,
+    Day,
+    Identifier,
+    Positive,
+    PrintedReason,
+    Reason,
+    Text,
+)
 from ledger.wire.inputs import InputModel
 from ledger.wire.rules import SizeRule
 
@@ -51,7 +61,7 @@ class CreditAsk(InputModel):
     Void, an invoice is taken back as if it had never gone out, and its period can be invoiced anew.
     """
 
-    reason: Reason
+    reason: PrintedReason
     void: bool = False
     lines: Annotated[tuple[CreditLine, ...], SizeRule(), Field(max_length=10_000)] = ()
 
@@ -62,6 +72,19 @@ class CreditAsk(InputModel):
                 "lines", "lines of a void invoice", "leave them out: all of it is void"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_lines(self) -> Self:
+        numbers = [line.line_no for line in self.lines]
+        twice = next((no for at, no in enumerate(numbers) if no in numbers[:at]), None)
+        if twice is not None:
+            raise problem_at("lines", f"line {twice} twice", "send each line once")
+        return self
+
+    @property
+    def amounts(self) -> Mapping[int, Decimal] | None:
+        """What is taken back of each line; None of all that is left."""
+        return {line.line_no: line.amount for line in self.lines} or None
 
 
 class DisputeAsk(InputModel):

@@ -97,13 +97,17 @@ class ChargeRow(Group):
 
 
 class ChargesReport(ClosedModel):
-    """A page of the charges of a period by the dimensions asked for, days and hours in `zone`."""
+    """A page of the charges of a period by the dimensions asked for, days and hours in `zone`.
+
+    What was stored after `rated_to` is not charged yet; null where nothing ever was.
+    """
 
     since: Moment
     until: Moment
     zone: str
     cut_off_id: int
     by: list[str]
+    rated_to: Moment | None
     items: list[ChargeRow]
     next: str | None
 

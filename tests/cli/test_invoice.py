@@ -77,6 +77,9 @@ def test_published_trace_becomes_its_invoice(
     assert stands == {issued["number"]: True, anew["number"]: False}
     credited = command("invoice", "credit", anew["number"], "--line", "1=0.01", "--reason", "r")
     assert f"Credited 0.01 USD of {anew['number']}" in credited.stdout
+    assert "0.00 of it is on account" in credited.stdout
+    twice = ("--line", "1=0.01", "--line", "1=0.02", "--reason", "r")
+    assert "line 1 twice" in command.refusal("invoice", "credit", anew["number"], *twice)
 
 
 def test_settling_twice_writes_nothing_the_second_time(

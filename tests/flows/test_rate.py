@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
+from ledger.reports.grouped import CHARGES, Grouping
 from ledger.store.connect import connect, draw_cut_off, reached_of
 from ledger.store.cost import cost
 from ledger.store.pricing.rating import list_unpriced
@@ -235,3 +236,34 @@ async def test_a_run_that_broke_off_is_made_up_for(worker: Connection, owner: Co
     await books.usage(WINDOW.replace(day=17), Tokens(output=2))
     assert await settled(worker) == (1, 1)
     assert await settled(worker) == (0, 0)
+
+
+async def test_charges_say_up_to_when_what_was_stored_is_rated(worker: Connection) -> None:
+    books = await subscribed(worker)
+    await azure_hours(books)
+
+    async def rated_to(
+        entity_id: str | None = None, customer_id: str | None = None
+    ) -> datetime | None:
+        cut_off = await draw_cut_off(worker, "test")
+        period = (NOON - timedelta(days=1), NOON + timedelta(days=1))
+        grouping = Grouping(CHARGES, ("customer",), *period, cut_off, entity_id, customer_id)
+        state = await grouping.state(worker)
+        assert state.keys() == {"rated_to"}
+        moment: datetime | None = state["rated_to"]
+        return moment
+
+    assert await rated_to() is None
+    await settled(worker)
+    newest = "SELECT max(drawn_at) FROM cut_off JOIN stage_run USING (cut_off_id) WHERE stage = $1"
+    ran = await worker.fetchval(newest, "rate")
+    assert ran is not None
+    assert await rated_to() == await rated_to(customer_id=ACME.customer_id) == ran
+    assert await rated_to(entity_id="factory") == ran
+    assert await rated_to(entity_id="another") is None
+    await books.usage(WINDOW, Tokens(output=2))
+    assert await rated_to() == ran
+    await settled(worker)
+    later = await rated_to()
+    assert later is not None
+    assert later > ran

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,7 +21,7 @@ from ledger.store.connect import draw_cut_off
 from ledger.store.grouped import Group
 from ledger.store.queries import Connection
 from ledger.wire.plain import plain_value
-from ledger.wire.rfc3339 import parse_rfc3339
+from ledger.wire.rfc3339 import format_rfc3339, parse_rfc3339
 
 # A table for people; programs and spreadsheets get all of it.
 TABLE_ROWS = 1_000
@@ -79,7 +80,8 @@ def grouped_command(report: GroupedReport) -> click.Command:
 
 async def _print_json(connection: Connection, grouping: Grouping) -> None:
     totals = Totals(grouping.report)
-    sys.stdout.write(f'{_json(grouping.asked())[:-1]}, "items": [')
+    asked = grouping.asked() | await grouping.state(connection)
+    sys.stdout.write(f'{_json(asked)[:-1]}, "items": [')
     between = "\n"
     async for part in written(grouping.pages(connection), partial(_json_lines, grouping, totals)):
         sys.stdout.write(between + part.decode())
@@ -112,8 +114,17 @@ async def _print_table(connection: Connection, grouping: Grouping, scope: Scope)
     first = (*grouping.by, *shown.first)
     numbers = len(shown.headers) - len(grouping.report.more)
     print_table(describe(shown.title, scope), headers, cells, numbers=numbers, first=first)
+    state = await grouping.state(connection)
+    if "rated_to" in state:
+        click.echo(_rated(state["rated_to"]))
     if count > len(rows):
         click.echo(f"{len(rows):,} of {count:,} rows; --csv and --json print all.", err=True)
+
+
+def _rated(rated_to: datetime | None) -> str:
+    if rated_to is None:
+        return "Nothing is rated yet."
+    return f"What was stored after {format_rfc3339(rated_to)} is not rated yet."
 
 
 def _group(said: Said, grouping: Grouping) -> Iterable[str]:

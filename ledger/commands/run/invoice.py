@@ -32,6 +32,8 @@ from ledger.flows.billing.trace import find_invoice
 from ledger.store.billing.invoice import list_invoices
 from ledger.store.billing.receivables import find_credit_document
 from ledger.store.queries import Connection
+from ledger.wire.inputs import read_input
+from ledger.wire.receivable_inputs import CreditAsk
 
 
 @group()
@@ -144,7 +146,7 @@ def credit(
     database: Database, *, number: str, lines: tuple[str, ...], reason: str, as_json: bool
 ) -> None:
     """Credit some or all of an invoice, by its number or id, by a document of its own."""
-    issued = _credit(database, number, reason, lines=dict(map(_credited, lines)) or None)
+    issued = _credit(database, number, {"reason": reason, "lines": list(map(_credited, lines))})
     if as_json:
         print_json(asdict(issued))
         return
@@ -152,28 +154,27 @@ def credit(
     click.echo(f" by {issued.number}; {issued.on_account:f} of it is on account.")
 
 
-def _credit(
-    database: Database,
-    number: str,
-    reason: str,
-    *,
-    lines: Mapping[int, Decimal] | None = None,
-    void: bool = False,
-) -> IssuedCredit:
-    author = author_of(reason)
+def _credit(database: Database, number: str, said: Mapping[str, object]) -> IssuedCredit:
+    ask = read_input(CreditAsk, said)
+    author = author_of(ask.reason)
     return database.run(
         lambda connection: credit_invoice(
-            connection, named=number, lines=lines, void=void, now=clock.now(), author=author
+            connection,
+            named=number,
+            lines=ask.amounts,
+            void=ask.void,
+            now=clock.now(),
+            author=author,
         )
     )
 
 
-def _credited(text: str) -> tuple[int, Decimal]:
+def _credited(text: str) -> dict[str, object]:
     line_no, _, amount = text.partition("=")
     if not line_no.isascii() or not line_no.isdigit():
         raise click.BadParameter(f"{text!r} is not NO=AMOUNT, like 1=4.95", param_hint="--line")
     try:
-        return int(line_no), Decimal(amount)
+        return {"line_no": int(line_no), "amount": Decimal(amount)}
     except DecimalException:
         raise click.BadParameter(f"{amount!r} is no amount", param_hint="--line") from None
 
@@ -185,7 +186,7 @@ def _credited(text: str) -> tuple[int, Decimal]:
 @database_options
 def void(database: Database, *, number: str, reason: str, as_json: bool) -> None:
     """Take back an invoice as a whole, by its number or id; its period is invoiced anew."""
-    issued = _credit(database, number, reason, void=True)
+    issued = _credit(database, number, {"reason": reason, "void": True})
     if as_json:
         print_json(asdict(issued))
         return

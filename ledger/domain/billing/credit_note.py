@@ -39,7 +39,10 @@ class Credit:
     @property
     def tax(self) -> Decimal:
         """Tax that is taken back."""
-        return total([line.amount for line in self.taxes])
+        credited = total(tuple(self.lines.values()))
+        # No tax is 0.00 beside lines of two decimals.
+        no_tax = EXACT.subtract(credited, credited)
+        return total([no_tax, *(line.amount for line in self.taxes)])
 
     @property
     def included(self) -> Decimal:

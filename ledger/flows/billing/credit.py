@@ -16,7 +16,7 @@ from ledger.domain.billing.tax import TaxKey
 from ledger.domain.books.booking import Currencies, credit_issued, invoice_voided
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError
-from ledger.domain.money import EXACT, ZERO
+from ledger.domain.money import EXACT, ZERO, round_minor
 from ledger.domain.period import hour_start, zone
 from ledger.flows.billing.apply_credit import take_applied_back
 from ledger.flows.billing.document import tax_keys_of
@@ -208,7 +208,8 @@ async def _head(
     connection: Connection, crediting: _Crediting, seller: _Seller, reason: str
 ) -> CreditHead:
     invoice = crediting.invoice
-    still_open = await _open_of(connection, invoice)
+    currency = invoice.terms.currency
+    beyond = EXACT.subtract(crediting.credit.payable, await _open_of(connection, invoice))
     year = seller.today.year
     number = await take_numbers(
         connection, entity_id=invoice.entity_id, kind=Series.CREDIT_NOTE, year=year
@@ -218,8 +219,8 @@ async def _head(
         entity_id=invoice.entity_id,
         customer_id=invoice.customer_id,
         number=numbered(seller.invoice_prefix, Series.CREDIT_NOTE, year, number),
-        currency=invoice.terms.currency,
-        on_account=max(ZERO, EXACT.subtract(crediting.credit.payable, still_open)),
+        currency=currency,
+        on_account=max(round_minor(ZERO, currency), beyond),
         issued_at=seller.now,
         reason=reason,
         voids=crediting.void,

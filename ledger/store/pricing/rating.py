@@ -75,6 +75,16 @@ async def list_entities(connection: Connection, *, entity_id: str | None) -> lis
     return await RATING["list_entities"].values(connection, LegalEntity, entity_id=entity_id)
 
 
+async def find_rated_to(
+    connection: Connection, *, entity_id: str | None, customer_id: str | None, batch_seq: int
+) -> datetime | None:
+    """Up to when what was stored is charged, of an entity, a customer or all; None before that."""
+    given = {"entity_id": entity_id, "customer_id": customer_id, "batch_seq": batch_seq}
+    (row,) = await RATING["find_rated_to"].rows(connection, **given)
+    rated_to: datetime | None = row["drawn_at"]
+    return rated_to
+
+
 async def find_touched_days(
     connection: Connection, *, entity: LegalEntity, since_seq: int, batch_seq: int
 ) -> CustomerDays:

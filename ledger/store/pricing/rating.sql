@@ -4,6 +4,18 @@ SELECT entity_id, currency, zone FROM entity
  WHERE :entity_id::text IS NULL OR entity_id = :entity_id
  ORDER BY entity_id;
 
+-- name: find_rated_to
+-- When whichever of some entities (of a customer: its own; NULL, NULL: all) was rated longest ago was last rated, as known
+-- at a cut-off; NULL where none was. stage_run (stage, entity_id, run_id).
+SELECT min(last.drawn_at) AS drawn_at
+  FROM entity e
+ CROSS JOIN LATERAL (SELECT c.drawn_at FROM stage_run r JOIN cut_off c USING (cut_off_id)
+                      WHERE r.stage = 'rate' AND r.entity_id = e.entity_id AND c.batch_seq <= :batch_seq
+                      ORDER BY r.run_id DESC LIMIT 1) last
+ WHERE (:entity_id::text IS NULL OR e.entity_id = :entity_id)
+   AND (:customer_id::text IS NULL
+        OR e.entity_id = (SELECT c.entity_id FROM customer c WHERE c.customer_id = :customer_id));
+
 -- name: find_touched_days
 -- Days of each customer, in a zone, that batches stored after a cut-off touched, in counts or in what these lack; leads by
 -- BRIN on batch_seq. Windows are few beside keys, so the days are made of these.
