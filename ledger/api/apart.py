@@ -151,6 +151,8 @@ class _Answer:
     def stream(self) -> Streamed:
         """It as an answer of ours, which reads on as it is read."""
         media_type = self._headers.pop("content-type", "application/octet-stream")
+        # What answers puts the charset of a text behind it, once more.
+        media_type = media_type.removesuffix("; charset=utf-8")
         status = self._parser.get_status_code()
         return Streamed(
             self._body(), status_code=status, media_type=media_type, headers=self._headers

@@ -10,15 +10,15 @@ from ledger.api.headers import PAGE_POLICY
 from ledger.domain.errors import NotFoundError
 
 FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "format.js": "text/javascript; charset=utf-8",
-    "agents.js": "text/javascript; charset=utf-8",
-    "sections.js": "text/javascript; charset=utf-8",
-    "vendor/uPlot.js": "text/javascript; charset=utf-8",
-    "vendor/uPlot.css": "text/css; charset=utf-8",
-    "vendor/uPlot.LICENSE": "text/plain; charset=utf-8",
+    "index.html": "text/html",
+    "style.css": "text/css",
+    "app.js": "text/javascript",
+    "format.js": "text/javascript",
+    "agents.js": "text/javascript",
+    "sections.js": "text/javascript",
+    "vendor/uPlot.js": "text/javascript",
+    "vendor/uPlot.css": "text/css",
+    "vendor/uPlot.LICENSE": "text/plain",
 }
 
 

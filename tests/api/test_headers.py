@@ -51,3 +51,18 @@ def test_the_name_of_a_file_is_one_header_whatever_it_holds(
 ) -> None:
     said = f"inline; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
     assert disposition("inline", name) == said
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/metrics", "text/plain"),
+        ("/", "text/html"),
+        ("/v1/usage?csv=true", "text/csv"),
+        ("/v1/coverage?entity=factory", "application/json"),
+    ],
+)
+def test_a_text_names_its_charset_once(served: Served, path: str, kind: str) -> None:
+    said = served.get(path).headers["content-type"]
+    assert said.partition(";")[0] in (kind, "application/problem+json")
+    assert said.count("charset") == kind.startswith("text/")

@@ -30,11 +30,6 @@ def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
-def test_its_form_is_named_once(served: Served) -> None:
-    kind = served.get("/metrics").headers["content-type"]
-    assert (kind.partition(";")[0], kind.count("charset")) == ("text/plain", 1)
-
-
 def test_what_was_sent_is_measured_by_fate(served: Served) -> None:
     event = attempt("m1") | {"source": SOURCE}
     before = read(served.get("/metrics").text)
