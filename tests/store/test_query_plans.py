@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.embedded.postgres import EmbeddedServer
+from ledger.store.array_parameter import array_parameter
 from ledger.store.connect import connect
 from ledger.store.queries import Connection, Query, load_queries
 from tests.support.asking import ask_as
@@ -116,8 +117,8 @@ DUE = {
     "untils": [HISTORY.midnight(OPEN + 1)] * len(CUSTOMERS),
 }
 PLAIN = {
-    "customers": CUSTOMERS,
-    "spans": [1] * len(CUSTOMERS),
+    "customers": array_parameter(CUSTOMERS),
+    "spans": array_parameter(["1"] * len(CUSTOMERS)),
     "sinces": [HISTORY.midnight(OPEN)],
     "untils": [HISTORY.midnight(OPEN + 1)],
     "batch_seq": FINAL,

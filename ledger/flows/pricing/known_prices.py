@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from ledger.domain.errors import ConflictError, InvalidInputError
 from ledger.domain.period import Period, hull
-from ledger.domain.pricing.price_list import ListedPrice
+from ledger.domain.pricing.plain_days import PlainPrices, plain_prices
+from ledger.domain.pricing.price_list import ListedPrice, number_kinds
 from ledger.domain.pricing.rate_card import UsageKey
 from ledger.flows.pricing.periods import RatedDays
 from ledger.flows.pricing.price_book import PriceBook
@@ -28,11 +29,18 @@ class KnownPrices:
     kinds: dict[tuple[str, UsageKey], UsedKind] = field(default_factory=dict)
     listed: Sequence[ListedPrice] = ()
     missed: int = 0
+    _plain: tuple[Sequence[ListedPrice], PlainPrices] | None = None
 
     @property
     def may_do(self) -> bool:
         """Whether days are likely to need no others."""
         return bool(self.listed) and self.missed < MISSES_MAX
+
+    def plain(self, listed: Sequence[ListedPrice]) -> PlainPrices:
+        """Listed prices for plain days, made once while they are the same."""
+        if self._plain is None or self._plain[0] is not listed:
+            self._plain = listed, plain_prices(listed, number_kinds(listed))
+        return self._plain[1]
 
     def spell_out(self, kinds: Iterable[UsedKind], span: Period) -> Sequence[ListedPrice]:
         """The prices of what was used on days of a span, with those of days before and of the whole

@@ -6,12 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ledger.domain.pricing.plain_days import (
-    PlainCharges,
-    plain_prices,
-    price_days,
-)
-from ledger.domain.pricing.price_list import ListedPrice, number_kinds
+from ledger.domain.pricing.plain_days import PlainCharges, price_days
+from ledger.domain.pricing.price_list import ListedPrice
 from ledger.flows.pricing.known_prices import KnownPrices, with_prices
 from ledger.flows.pricing.periods import RatedDays
 from ledger.store.pricing import plain_days
@@ -60,7 +56,7 @@ async def _price(rated: RatedDays, known: KnownPrices, days: Sequence[PlainDay])
     windows = await plain_days.read_windows(connection, periods=rated.days, batch_seq=batch_seq)
 
     async def price(listed: Sequence[ListedPrice]) -> PlainCharges | None:
-        prices = plain_prices(listed, number_kinds(listed))
+        prices = known.plain(listed)
         kinds = await plain_days.find_key_kinds(
             connection,
             usage_key_ids=windows.usage_key_ids,

@@ -10,6 +10,7 @@ from ledger.domain.arrays import Ints
 from ledger.domain.entity import LegalEntity
 from ledger.domain.pricing.plain_days import COUNTED, PlainCharges, PlainWindows
 from ledger.domain.pricing.rate_card import UsageKey
+from ledger.store.array_parameter import array_parameter
 from ledger.store.array_texts import decimal_texts, name_texts, whole_texts
 from ledger.store.binary_read import INT4, INT8, TIME, read_columns
 from ledger.store.connect import CutOff
@@ -44,9 +45,13 @@ async def find_plain_days(
 ) -> list[PlainDay]:
     """Which of some days nothing is stored of, hold nothing but tokens and requests of which all is
     known, and are under one card, as known at a cut-off."""
-    return await PLAIN["find_plain_days"].values(
-        connection, PlainDay, **_spans(periods), zone=entity.zone, batch_seq=batch_seq
+    row = await PLAIN["find_plain_days"].row(
+        connection, **_spans(periods), zone=entity.zone, batch_seq=batch_seq
     )
+    if not row or not row["places"]:
+        return []
+    columns = row["places"], row["subscriptions"], row["rate_cards"]
+    return [PlainDay(*each) for each in zip(*columns, strict=True)]
 
 
 async def read_windows(
@@ -71,7 +76,7 @@ async def find_key_kinds(
     """The number of each usage key's kind, -1 for another."""
     row = await PLAIN["find_key_kinds"].row(
         connection,
-        usage_key_ids=usage_key_ids.tolist(),
+        usage_key_ids=array_parameter([*map(str, usage_key_ids.tolist())]),
         kinds=[{**asdict(key), "kind": number} for key, number in kinds.items()],
         batch_seq=batch_seq,
     )
@@ -124,13 +129,13 @@ def _lists(charges: PlainCharges) -> list[list[str]]:
     ]
 
 
-def _spans(periods: Sequence[CustomerPeriod]) -> dict[str, list[object]]:
+def _spans(periods: Sequence[CustomerPeriod]) -> dict[str, object]:
     """Periods of customers as the columns that queries take, each span of time once."""
     spans: dict[tuple[datetime, datetime], int] = {}
     numbers = [spans.setdefault((since, until), len(spans) + 1) for _, since, until in periods]
     return {
-        "customers": [customer_id for customer_id, _, _ in periods],
-        "spans": [*numbers],
+        "customers": array_parameter([customer_id for customer_id, _, _ in periods]),
+        "spans": array_parameter([*map(str, numbers)]),
         "sinces": [since for since, _ in spans],
         "untils": [until for _, until in spans],
     }

@@ -15,6 +15,7 @@ from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.price_list import ListedPrice, number_kinds, price_edges
 from ledger.domain.pricing.rate_card import CardPrice, RateCard, UsageKey
+from ledger.store.array_parameter import array_parameter
 from ledger.store.connect import CutOff
 from ledger.store.queries import Connection, Query, load_queries
 
@@ -287,13 +288,11 @@ async def list_unpriced(
 
 def zone_arrays(midnights: Mapping[str, Sequence[datetime]]) -> dict[str, list[str]]:
     """Midnights of zones as the columns that queries take."""
-    texts = [_literal(moments) for moments in midnights.values()]
+    # An array of arrays is a rectangle, so each is sent as a text.
+    texts = [
+        array_parameter([moment.isoformat() for moment in some]) for some in midnights.values()
+    ]
     return {"zones": list(midnights), "midnights": texts}
-
-
-def _literal(moments: Sequence[datetime]) -> str:
-    # An array of arrays is a rectangle, so each is sent as PostgreSQL writes it.
-    return "{" + ",".join(moment.isoformat() for moment in moments) + "}"
 
 
 def card_price(row: asyncpg.Record) -> CardPrice:
