@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
 from ledger.domain.cost.slot_energy import EnergyInput, Site
-from ledger.domain.cost.slots import SlotWork, idle, weigh
+from ledger.domain.cost.slots import Ran, SlotWork, idle, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.facility import uplift
@@ -60,7 +60,7 @@ def worked(since_s: int, until_s: int, *, weights: Weights = DECLARED, **tokens:
     edges |= {"read": edges["end"], "wrote": edges["start"]}
     counts = dict.fromkeys(("uncached", "cache_read", "cache_write", "output", "context"), 0)
     row = {"engine": 0, "usage_key_id": 7, **edges, "sign": 1, **counts, **tokens}
-    return weigh(pl.DataFrame([row]), BASE, weights)
+    return weigh(Ran.of_frame(pl.DataFrame([row]), BASE), weights)
 
 
 ATTEMPTS = st.lists(attempt(), max_size=8)
@@ -132,7 +132,7 @@ def test_nothing_is_lost_or_made(  # every input at once is the claim
     found = spans(readings_of(power, epoch_at=epoch_at))
     (energy,) = energy_between(found, (WINDOW.start, WINDOW.end))
     inputs = EnergyInput((found,), cuts, Site(host_mw, pue), idle_mw)
-    work = weigh(pl.DataFrame(attempts), BASE, weights, engines=3, slot_s=slot_s)
+    work = weigh(Ran.of_frame(pl.DataFrame(attempts), BASE), weights, engines=3, slot_s=slot_s)
     result = allocate_window(WINDOW, energy=inputs, work=work, gpu_cost=gpu_cost)
     check_conserved(result, energy.metered_mj, energy.estimated_mj)
     check_uplifted(result, found, inputs)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pytest
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
-from ledger.domain.cost.attempts import attempts_of, by_window, timed
+from ledger.domain.cost.attempts import Place, attempts_of, by_window, columns_of, timed
 from ledger.domain.cost.cause import IDLE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
-from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.slots import Ran, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.meter import Span, spans
@@ -73,6 +74,17 @@ def meter_of(run: Run, read_s: int = 10) -> list[Span]:
     return spans(EnergyReading(T0 + timedelta(seconds=s), "a", mj) for s, mj in read)
 
 
+def ran_of(facts: pl.DataFrame) -> dict[int, Ran]:
+    """What ran in each window, on one engine."""
+    columns = columns_of(attempts_of(facts))
+    nowhere = np.zeros(facts.height, np.int64)
+    found = by_window(columns, nowhere, [Place(1, None)])
+    return {
+        start: Ran.of(columns, [[*attempts.rows.values()]], start)
+        for start, attempts in found.items()
+    }
+
+
 def allocate(
     run: Run,
     facts: pl.DataFrame,
@@ -83,12 +95,12 @@ def allocate(
     read_s: int = 10,
     chunk: int | None = LAW.chunk,
 ) -> list[WindowAllocation]:
-    attempts = by_window(attempts_of(facts).with_columns(engine=pl.lit(0, pl.Int64)))
+    attempts = ran_of(facts)
     found, meter = [], meter_of(run, read_s)
     for quarter in range(4):
         window = Period(T0 + quarter * WINDOW, T0 + (quarter + 1) * WINDOW)
         start = micros(window.start)
-        work = weigh(attempts[start], start, weights, slot_s=slot_s, chunk=chunk)
+        work = weigh(attempts[start], weights, slot_s=slot_s, chunk=chunk)
         energy = EnergyInput((meter,), (TariffCut(window, Decimal(80)),), Site(), idle_mw)
         found.append(allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(4)))
     return found
@@ -172,7 +184,7 @@ def test_kinds_hold_the_step_of_a_prompt_and_the_context_and_steps_of_an_answer(
         **{"output": [41, 21], "context": [1_000, 2_000]},
     }
     weights = Weights(2, uncached=3, cache_read=1, output=2, context=5, step=80)
-    work = weigh(pl.DataFrame(said), start, weights)
+    work = weigh(Ran.of_frame(pl.DataFrame(said), start), weights)
     first, second, _, answers = work.kinds_by([1] * 60)
     assert work.tokens == (300, 500, 0, 62)
     # One alone, one beside another; of 40 steps half alone and half beside, and 20 beside.
@@ -224,12 +236,12 @@ def test_replicas_at_rest_are_idle() -> None:
     """Eight engines of one deployment, of which one works: nobody says which board is whose."""
     run, rest = simulate(one_of_eight(), HOUR), meter_of(simulate([], HOUR))
     facts = facts_of(run.served, ["only"])
-    attempts = by_window(attempts_of(facts).with_columns(engine=pl.lit(3, pl.Int64)))
+    attempts = ran_of(facts)
     idle_j = 0.0
     for start, served in sorted(attempts.items()):
         since = T0 + timedelta(microseconds=start - micros(T0))
         window = Period(since, since + WINDOW)
-        work = weigh(served, start, TRUE, engines=8)
+        work = weigh(served, TRUE, engines=8)
         meters = (meter_of(run), *[rest] * 7)
         energy = EnergyInput(meters, (TariffCut(window, Decimal(80)),), Site(), 8 * IDLE_MW)
         found = allocate_window(window, energy=energy, work=work, gpu_cost=Decimal(8))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger.domain.cost.allocation import allocate_window
 from ledger.domain.cost.cause import UNCLAIMED, USAGE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
-from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.slots import Ran, weigh
 from ledger.domain.cost.stepped import Stepped, stepped_between, stepped_together
 from ledger.domain.cost.taken import as_lines
 from ledger.domain.cost.unclaimed import (
@@ -44,11 +44,11 @@ def ran(since_s: int, until_s: int, *, instance: str = "e", **said: int) -> dict
     edges |= {"read": edges["end"], "wrote": edges["start"]}
     counts = dict.fromkeys(("uncached", "cache_read", "cache_write", "output", "context"), 0)
     ids: dict[str, object] = {"engine_key_id": 1, "usage_key_id": 7, "sign": 1}
-    return ids | edges | counts | said | {"deployment_id": "d", "instance": instance}
+    return ids | edges | counts | said | {"instance": instance}
 
 
 def frame(*rows: dict[str, object]) -> pl.DataFrame:
-    return pl.DataFrame([{"entity_id": None, **row} for row in rows], SERVED)
+    return pl.DataFrame(rows, SERVED)
 
 
 def grown(since_s: int, until_s: int, asked: int, written: int, instance: str = "e") -> Growth:
@@ -57,7 +57,7 @@ def grown(since_s: int, until_s: int, asked: int, written: int, instance: str = 
 
 def found_in(served: pl.DataFrame | None, growth: list[Growth]) -> list[tuple[int, ...]]:
     """(from, to, tokens in, tokens out) of what nobody claims, in seconds of the window."""
-    told = with_unclaimed(served, growth, "d")
+    told = with_unclaimed(served, growth)
     if told is None:
         return []
     own = told.filter(pl.col("usage_key_id") == OF_NO_REQUEST).sort("start")
@@ -145,10 +145,10 @@ def test_found_is_what_engines_counted_beyond_all_requests(
 def test_nothing_is_lost_or_made_where_much_is_unclaimed(
     attempts: list[dict[str, object]], growth: list[Growth], weights: Weights, power_mw: int
 ) -> None:
-    told = with_unclaimed(frame(*attempts) if attempts else None, growth, "d")
+    told = with_unclaimed(frame(*attempts) if attempts else None, growth)
     running = (pl.col("end") > BASE) & (pl.col("start") < BASE + 900 * SECOND)
     served = frame() if told is None else told.filter(running)
-    work = weigh(served.with_columns(engine=pl.lit(0, pl.Int64)), BASE, weights)
+    work = weigh(Ran.of_frame(served.with_columns(engine=pl.lit(0, pl.Int64)), BASE), weights)
     moments = [T0 + timedelta(seconds=second) for second in range(0, 901, 10)]
     readings = [EnergyReading(at, "a", 10**9 + n * 10 * power_mw) for n, at in enumerate(moments)]
     energy = EnergyInput(
@@ -165,9 +165,9 @@ def test_nothing_is_lost_or_made_where_much_is_unclaimed(
 
 
 def test_unclaimed_has_a_line_of_its_own_by_the_same_weights() -> None:
-    told = with_unclaimed(frame(ran(0, 900, uncached=800)), [grown(0, 900, 1_000, 0)], "d")
+    told = with_unclaimed(frame(ran(0, 900, uncached=800)), [grown(0, 900, 1_000, 0)])
     assert told is not None
-    work = weigh(told.with_columns(engine=pl.lit(0, pl.Int64)), BASE, Weights())
+    work = weigh(Ran.of_frame(told.with_columns(engine=pl.lit(0, pl.Int64)), BASE), Weights())
     result = allocate_window(WINDOW, energy=None, work=work, gpu_cost=Decimal(10))
     rows = (
         as_lines([result.taken])[0].select("line", "usage_key_id", "gpu_cost").sort("line").rows()

@@ -11,7 +11,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.slots import weigh
+from ledger.domain.cost.slots import Ran, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.metering.times import micros
 from tests.support.examples import at_depth
@@ -56,7 +56,9 @@ WEIGHTS = st.builds(Weights, st.just(1), *[WEIGHT] * 6)
 def test_each_weighs_of_a_slot_what_the_rule_says(
     attempts: list[dict[str, int]], weights: Weights, slot_s: int, chunk: int | None
 ) -> None:
-    work = weigh(pl.DataFrame(attempts), BASE, weights, engines=2, slot_s=slot_s, chunk=chunk)
+    work = weigh(
+        Ran.of_frame(pl.DataFrame(attempts), BASE), weights, engines=2, slot_s=slot_s, chunk=chunk
+    )
     weighed = dict(_rule(attempts, weights, slot_s * 1_000_000, chunk))
     for key in {each["usage_key_id"] for each in attempts} - {0}:
         own = {slot: parts[key][0] for slot, parts in weighed.items() if key in parts}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.domain.cost.attempt_cost import parts_of_line
 from ledger.domain.cost.deployment import Deployment
+from ledger.domain.cost.served import Served
 from ledger.domain.cost.share import Share
 from ledger.domain.cost.weighing import WHOLE
 from ledger.domain.cost.weights import Weights
@@ -164,5 +165,9 @@ def serving(frame: pl.DataFrame) -> Serving:
     assert micros(window.start) == BASE
     chat = Deployment("chat", "factory", "rack", "llama", None, 1, (), (), T0, None)
     return Serving(
-        CostScope(chat.scope, window, None, "EUR", chat.weights), chat, None, frame, Decimal(9)
+        CostScope(chat.scope, window, None, "EUR", chat.weights),
+        chat,
+        None,
+        Served.of(frame),
+        Decimal(9),
     )

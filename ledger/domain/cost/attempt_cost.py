@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from ledger.domain.apportion import apportion
+from ledger.domain.cost.served import Served
 from ledger.domain.cost.share import SHARES, Share
 from ledger.domain.cost.slots import SlotWork
 from ledger.domain.cost.window_cost import Serving
@@ -48,10 +49,11 @@ def _apart(serving: Serving, usage_key_id: int) -> list[AttemptPart]:
     if serving.served is None:
         return []
     mine = pl.col("usage_key_id") == usage_key_id
-    alike = serving.served.filter(mine).group_by(CONTENT).agg(pl.col("sign").sum()).sort(CONTENT)
+    served = serving.served.frame()
+    alike = served.filter(mine).group_by(CONTENT).agg(pl.col("sign").sum()).sort(CONTENT)
     if alike.is_empty():
         return []
-    work, numbers = _weighed_apart(serving, alike, usage_key_id)
+    work, numbers = _weighed_apart(serving, served, alike, usage_key_id)
     amounts = _amounts(serving, work, numbers)
     return [
         AttemptPart(tuple(row[:-1]), row[-1], amount, work.slots_of(number))
@@ -60,19 +62,18 @@ def _apart(serving: Serving, usage_key_id: int) -> list[AttemptPart]:
 
 
 def _weighed_apart(
-    serving: Serving, alike: pl.DataFrame, usage_key_id: int
+    serving: Serving, served: pl.DataFrame, alike: pl.DataFrame, usage_key_id: int
 ) -> tuple[SlotWork, range]:
     """The work of the window with a key's attempts as keys of their own, and the numbers of these;
     other keys are numbered below them."""
-    assert serving.served is not None
-    first = serving.served.height + 1
+    first = served.height + 1
     numbered = alike.select(CONTENT).with_row_index("number", first)
-    served = serving.served.join(numbered, on=CONTENT, how="left").with_columns(
+    apart = served.join(numbered, on=CONTENT, how="left").with_columns(
         usage_key_id=pl.when(pl.col("usage_key_id") == usage_key_id)
         .then(pl.col("number").cast(pl.Int64))
         .otherwise(pl.col("usage_key_id").rank("dense").cast(pl.Int64))
     )
-    return serving.weigh(served), range(first, first + alike.height)
+    return serving.weigh(Served.of(apart)), range(first, first + alike.height)
 
 
 def _amounts(serving: Serving, work: SlotWork, numbers: Sequence[int]) -> list[Share]:

@@ -1,15 +1,19 @@
 """What happened in one window, and which engine of which deployment served it."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
+from ledger.domain.arrays import Ints
+from ledger.domain.cost.attempts import ATTEMPT, Columns, WindowAttempts, columns_of
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.stepped import Stepped
-from ledger.domain.cost.unclaimed import Growth, with_unclaimed
+from ledger.domain.cost.unclaimed import SERVED, Growth, with_unclaimed
 from ledger.domain.energy.gpu_spans import BoardSpans
 
 
@@ -19,12 +23,43 @@ class WindowFacts:
     are, every GPU's energy, what engines counted, by instance, the GPUs whose counters cover CPU
     and memory beside them too, and the steps of engines that counted them."""
 
-    attempts: pl.DataFrame
+    attempts: WindowAttempts
     keys: Mapping[int, EngineKey]
     gpus: Mapping[str, BoardSpans]
     counted: Mapping[str, Sequence[Growth]] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
     stepped: Mapping[str, Stepped] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """Attempts that somebody served in a window, as rows of the columns of many, by the instance
+    that they ran on."""
+
+    columns: Columns
+    rows: Mapping[str, Sequence[Ints]]
+
+    @classmethod
+    def of(cls, attempts: pl.DataFrame) -> "Served":
+        """Of a frame as SERVED has it."""
+        columns, instances = columns_of(attempts), attempts["instance"].to_list()
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, name in enumerate(instances):
+            rows[name].append(row)
+        return cls(columns, {name: [np.array(of_it)] for name, of_it in rows.items()})
+
+    def on(self, engine: Deployment) -> "Served | None":
+        """What of it ran on the instances of a part of a deployment."""
+        own = {name: rows for name, rows in self.rows.items() if name in engine.engine_instances}
+        return Served(self.columns, own) if own else None
+
+    def frame(self) -> pl.DataFrame:
+        """As a frame of SERVED."""
+        parts = [(name, row) for name, rows in self.rows.items() for row in rows]
+        every = np.concatenate([rows for _, rows in parts])
+        names = [name for name, rows in parts for _ in range(rows.size)]
+        said = {name: self.columns[name][every] for name in ATTEMPT}
+        return pl.DataFrame({**said, "instance": names}, SERVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +68,7 @@ class ServedEngines:
 
     deployment: Deployment
     engines: Sequence[Deployment]
-    served: Sequence[pl.DataFrame | None]
-
-
-_SERVED = {
-    "engine_key_id": pl.Int64,
-    **dict.fromkeys(("entity_id", "deployment_id", "instance"), pl.String),
-}
+    served: Sequence[Served | None]
 
 
 def served_engines(
@@ -51,40 +80,31 @@ def served_engines(
     for deployment in deployed:
         if deployment.entity_id == factory.entity.entity_id:
             engines, ran = deployment.engines(), work.get(deployment.deployment_id)
-            own = [ran if len(engines) == 1 else _on(engine, ran) for engine in engines]
+            own = [ran if ran is None or len(engines) == 1 else ran.on(e) for e in engines]
             served = [_counted(each, of, facts) for each, of in zip(engines, own, strict=True)]
             yield ServedEngines(deployment, engines, served)
 
 
-def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, pl.DataFrame]:
-    """The attempts that each deployment served, by its id, with the instance that they ran on."""
-    if facts.attempts.is_empty():
-        return {}
+def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, Served]:
+    """The attempts that each deployment served, by its id."""
     serving = ServingDeployments(deployed)
-    keys = facts.attempts.select("engine_key_id", "entity_id").unique()
-    served = [
-        (key, entity_id, worked.deployment_id, facts.keys[key].engine_instance)
-        for key, entity_id in keys.iter_rows()
-        for worked in serving.of(facts.keys[key], entity_id)
-    ]
-    if not served:
-        return {}
-    by_key = pl.DataFrame(served, _SERVED, orient="row")
-    claimed = facts.attempts.join(by_key, on=["engine_key_id", "entity_id"], nulls_equal=True)
-    parts = claimed.partition_by("deployment_id", as_dict=True)
-    return {str(deployment_id): part for (deployment_id,), part in parts.items()}
+    rows: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
+    for place, of_place in facts.attempts.rows.items():
+        key = facts.keys[place.engine_key_id]
+        for worked in serving.of(key, place.entity_id):
+            rows[worked.deployment_id][key.engine_instance].append(of_place)
+    return {name: Served(facts.attempts.columns, of_it) for name, of_it in rows.items()}
 
 
-def _on(engine: Deployment, claimed: pl.DataFrame | None) -> pl.DataFrame | None:
-    """What ran on the instances of a part of a deployment."""
-    if claimed is None:
-        return None
-    own = claimed.filter(pl.col("instance").is_in(engine.engine_instances))
-    return None if own.is_empty() else own
+def frame_of(served: Served | None) -> pl.DataFrame | None:
+    """As a frame of SERVED, where there are any."""
+    return None if served is None else served.frame()
 
 
-def _counted(
-    engine: Deployment, claimed: pl.DataFrame | None, facts: WindowFacts
-) -> pl.DataFrame | None:
+def _counted(engine: Deployment, served: Served | None, facts: WindowFacts) -> Served | None:
     grown = [each for name in engine.engine_instances for each in facts.counted.get(name, ())]
-    return with_unclaimed(claimed, grown, engine.deployment_id) if grown else claimed
+    if not grown:
+        return served
+    frame = frame_of(served)
+    told = with_unclaimed(frame, grown)
+    return served if told is None or told is frame else Served.of(told)

@@ -16,7 +16,7 @@ from ledger.domain.cost.attempts import ATTEMPT, SECOND_US
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import BY_WEIGHTS, Deployment
 from ledger.domain.cost.slot_energy import CutEnergy, EnergyInput, UsedGpus, energy_of_slots
-from ledger.domain.cost.slots import SlotWork, idle, steps_between, weigh
+from ledger.domain.cost.slots import Ran, SlotWork, idle, steps_between, weigh
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW_SECONDS, Period
@@ -105,7 +105,7 @@ def _covered_together(users: Sequence[GpuUser], window: Period, slot_s: int) -> 
     if not ran:
         return [0] * (WINDOW_SECONDS // slot_s)
     alike = pl.concat(ran).with_columns(engine=pl.lit(0, pl.Int64))
-    work = weigh(alike, micros(window.start), NO_WEIGHTS, slot_s=slot_s)
+    work = weigh(Ran.of_frame(alike, micros(window.start)), NO_WEIGHTS, slot_s=slot_s)
     return _of_slots(work, slot_s)
 
 

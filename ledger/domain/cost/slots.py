@@ -7,13 +7,14 @@ cut off in division; whatever ran outside of a slot has no part in it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ledger.domain.apportion_columns import WideWeights
 from ledger.domain.arrays import Bools, Ints
-from ledger.domain.cost.attempts import SECOND_US
+from ledger.domain.cost.attempts import SECOND_US, Columns
 from ledger.domain.cost.kinds import NONE, Four
 from ledger.domain.cost.sweep import NOBODY_RAN, Sweep, covered_in
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
@@ -115,27 +116,50 @@ def idle() -> SlotWork:
     return SlotWork(WINDOW_SECONDS, 1, [0], nobody, worked, cells, NONE, _kinds(sums))
 
 
+class Ran(NamedTuple):
+    """What ran in a window: attempts as rows of RAN, and the usage key of each."""
+
+    rows: Ints
+    keys: Ints
+
+    @classmethod
+    def of(cls, columns: Columns, engines: Sequence[Sequence[Ints]], window_us: int) -> "Ran":
+        """Of rows of columns, engine by engine."""
+        at = np.concatenate([rows for of_engine in engines for rows in of_engine])
+        ran = np.empty((len(RAN), at.size), np.int64)
+        sizes = [sum(rows.size for rows in of_engine) for of_engine in engines]
+        ran[_ENGINE] = np.repeat(np.arange(len(engines)), sizes)
+        for row, name in zip(ran[1:], RAN[1:], strict=True):
+            columns[name].take(at, out=row, mode="clip")
+        ran[_TIMES] -= window_us
+        return cls(ran, columns["usage_key_id"][at])
+
+    @classmethod
+    def of_frame(cls, attempts: pl.DataFrame, window_us: int) -> "Ran":
+        """Of a frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine."""
+        ran = np.empty((len(RAN), attempts.height), np.int64)
+        for row, name in zip(ran, RAN, strict=True):
+            row[:] = attempts[name].to_numpy()
+        ran[_TIMES] -= window_us
+        return cls(ran, attempts["usage_key_id"].to_numpy())
+
+
 def weigh(
-    attempts: pl.DataFrame,
-    window_us: int,
+    what: Ran,
     weights: Weights,
     *,
     engines: int = 1,
     slot_s: int = SLOT_SECONDS,
     chunk: int | None = None,
 ) -> SlotWork:
-    """The work of attempts that run in the window that begins at `window_us`.
-
-    A frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine below `engines`. A
-    step reads `chunk` tokens of a prompt at most; None: all of them.
-    """
-    if attempts.is_empty():
+    """The work of attempts on so many engines; a step reads `chunk` tokens of a prompt at most,
+    None: all of them."""
+    ran, named = what
+    if not named.size:
         return idle()
-    ran = _placed(attempts, window_us)
     slot_us = slot_s * SECOND_US
     covered = covered_in(ran[_ENGINE], ran[_START], ran[_END], ran[_SIGN], slot_us)
-    named = np.append(attempts["usage_key_id"].to_numpy(), NOBODY)
-    keys, numbers = np.unique(named, return_inverse=True)
+    keys, numbers = np.unique(np.append(named, NOBODY), return_inverse=True)
     owners, used = numbers[:-1], _used(keys)
     writing = _writing(ran) if weights.step else NOBODY_RAN
     cells = weigh_cells(ran, owners, used, _fine(weights), slot_us, writing, chunk or 0)
@@ -161,7 +185,7 @@ def steps_between(
     """About how many steps those who wrote, and those who read their prompt, took part in between
     each two of `marks`, moments of the window that begins at `window_us`: a token each a step, and
     who took part together shared them. A step reads `chunk` tokens of a prompt at most."""
-    ran = _placed(attempts, window_us)
+    ran = Ran.of_frame(attempts, window_us).rows
     begun, edges = begun_of(ran, chunk or 0), np.array(marks, np.int64) - window_us
     written, writing = np.maximum(ran[_OUTPUT] - np.minimum(begun, 1), 0), _writing(ran)
     wrote = spread_steps(ran, written, (_WROTE, _END), edges, writing, beside=False)
@@ -183,15 +207,6 @@ def _kinds(sums: Ints) -> list[list[int]]:
         [each * WHOLE // total if each > 0 else 0 for each, total in zip(kind, totals, strict=True)]
         for kind in weighed.tolist()
     ]
-
-
-def _placed(attempts: pl.DataFrame, window_us: int) -> Ints:
-    """Attempts as rows of RAN."""
-    ran = np.empty((len(RAN), attempts.height), np.int64)
-    for row, name in zip(ran, RAN, strict=True):
-        row[:] = attempts[name].to_numpy()
-    ran[_TIMES] -= window_us
-    return ran
 
 
 def _writing(ran: Ints) -> Sweep:

@@ -36,8 +36,8 @@ COUNTED = (INPUT, OUTPUT, CACHED, COMPUTED, STEPS)
 _CERTAIN = frozenset(("", "new_run", "start_moved"))
 # No engine works on more between two scrapes: what says so counts something else.
 _TOKENS_MOST = 10**12
-# Attempts with who served them.
-SERVED = {**ATTEMPT, **dict.fromkeys(("entity_id", "deployment_id", "instance"), pl.String)}
+# Attempts with the instance that served them.
+SERVED = {**ATTEMPT, "instance": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ def _stretch(delta: CounterDelta) -> tuple[str, int, int]:
     return delta.instance, micros(delta.since), micros(delta.until)
 
 
-def with_unclaimed(
-    served: pl.DataFrame | None, grown: Sequence[Growth], deployment_id: str
-) -> pl.DataFrame | None:
+def with_unclaimed(served: pl.DataFrame | None, grown: Sequence[Growth]) -> pl.DataFrame | None:
     """Attempts that a deployment served in a window, and beside them what its engines counted and
     none of these claims, under OF_NO_REQUEST.
 
@@ -109,7 +107,7 @@ def with_unclaimed(
     rows = [
         row
         for each, here, *tokens in zip(grown, ran, *parts, strict=True)
-        for row in _placed(each, here, (tokens[0], tokens[1]), deployment_id)
+        for row in _placed(each, here, (tokens[0], tokens[1]))
     ]
     beyond = pl.DataFrame(rows, SERVED, orient="row")
     return pl.concat([attempts.select(*SERVED), beyond])
@@ -190,9 +188,7 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield since, until
 
 
-def _placed(
-    growth: Growth, ran: _Ran, tokens: _Tokens, deployment_id: str
-) -> Iterator[tuple[object, ...]]:
+def _placed(growth: Growth, ran: _Ran, tokens: _Tokens) -> Iterator[tuple[object, ...]]:
     """Attempts of nobody that read and write all the while, as many tokens as this in all."""
     if not any(tokens):
         return
@@ -205,6 +201,6 @@ def _placed(
             **{"engine_key_id": 0, "usage_key_id": OF_NO_REQUEST, "sign": 1, "context": 0},
             **{"start": since, "read": until, "wrote": since, "end": until},
             **{"uncached": asked, "cache_read": 0, "cache_write": 0, "output": written},
-            **{"entity_id": None, "deployment_id": deployment_id, "instance": growth.instance},
+            "instance": growth.instance,
         }
         yield tuple(said[name] for name in SERVED)

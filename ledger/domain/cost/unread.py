@@ -16,7 +16,7 @@ from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.deployment import Deployment
 from ledger.domain.cost.drift import FittedSet
 from ledger.domain.cost.factory import Factory, valid_at
-from ledger.domain.cost.served import WindowFacts, served_engines
+from ledger.domain.cost.served import WindowFacts, frame_of, served_engines
 from ledger.domain.cost.unread_work import StepsCounted, UnreadEngine, rest_together
 from ledger.domain.energy.gpu_spans import BoardSpans, GpuSpans
 from ledger.domain.energy.meter import BY_WEIGHTS, EvenSpans, Span, energy_columns
@@ -128,7 +128,7 @@ def estimate_unread(
     counted."""
     window = window_of(window_start)
     engines = [
-        UnreadEngine(engine, served, counted, unread.fitted[own.deployment.deployment_id])
+        UnreadEngine(engine, frame_of(served), counted, unread.fitted[own.deployment.deployment_id])
         for own in served_engines(factory, window_start, facts)
         if own.deployment.deployment_id in unread.fitted
         for engine, served in zip(own.engines, own.served, strict=True)

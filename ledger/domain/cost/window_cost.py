@@ -11,8 +11,6 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 
-import polars as pl
-
 from ledger.domain.apportion import amount_of, apportion, apportion_amount, units_of
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window, together
 from ledger.domain.cost.asset import LeaseTerms, OwnedTerms, asset_cost, schedule_of
@@ -23,12 +21,12 @@ from ledger.domain.cost.depreciation import Schedule
 from ledger.domain.cost.factory import AssetTerms, Factory, valid_at
 from ledger.domain.cost.gpu_shares import find_gpu_shares
 from ledger.domain.cost.kinds import KindSums
-from ledger.domain.cost.served import WindowFacts, served_engines
+from ledger.domain.cost.served import Served, WindowFacts, frame_of, served_engines
 from ledger.domain.cost.share import Share
 from ledger.domain.cost.shared_use import GpuUser, use_of_gpu, used_together
 from ledger.domain.cost.site_meters import SiteMeters
 from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
-from ledger.domain.cost.slots import NOBODY, SlotWork, idle, weigh
+from ledger.domain.cost.slots import NOBODY, Ran, SlotWork, idle, weigh
 from ledger.domain.cost.stepped import stepped_together
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
 from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
@@ -59,11 +57,11 @@ class Serving:
     scope: CostScope
     deployment: Deployment
     energy: EnergyInput | None
-    served: pl.DataFrame | None
+    served: Served | None
     gpu_cost: Decimal
     used: UsedGpus | None = None
 
-    def weigh(self, served: pl.DataFrame | None) -> SlotWork:
+    def weigh(self, served: Served | None) -> SlotWork:
         """The work of attempts, slot by slot."""
         return _weighed(self.deployment, served, self.scope.window)
 
@@ -154,7 +152,10 @@ def _use_of(
 ) -> list[UsedGpus]:
     """What each has of a GPU that all of them use."""
     scope = servings[0].scope
-    users = [GpuUser(each.deployment, each.served, each.weigh(each.served)) for each in servings]
+    users = [
+        GpuUser(each.deployment, frame_of(each.served), each.weigh(each.served))
+        for each in servings
+    ]
     energy = _energy(factory, scope, facts, {gpu: WHOLE_GPU})
     at_rest = [user.deployment.idle_mw_per_gpu for user in users]
     known = [idle_mw for idle_mw in at_rest if idle_mw is not None]
@@ -228,19 +229,15 @@ def _gpu_costs(
     return shares
 
 
-def _weighed(deployment: Deployment, served: pl.DataFrame | None, window: Period) -> SlotWork:
+def _weighed(deployment: Deployment, served: Served | None, window: Period) -> SlotWork:
     """An instance is an engine of its own, whether or not anything ran on it."""
     if served is None:
         return idle()
-    instances = served["instance"]
-    named = sorted({*deployment.engine_instances, *instances.unique()})
-    numbers = {name: number for number, name in enumerate(named)}
-    engine = instances.replace_strict(numbers, return_dtype=pl.Int64).alias("engine")
+    named = {*deployment.engine_instances, *served.rows}
     return weigh(
-        served.hstack([engine]),
-        micros(window.start),
+        Ran.of(served.columns, [*served.rows.values()], micros(window.start)),
         deployment.weights,
-        engines=len(numbers),
+        engines=len(named),
         slot_s=deployment.slot_s,
         chunk=deployment.prefill_chunk,
     )

@@ -129,9 +129,10 @@ def _work(
             continue
         deployed = valid_at(factory.deployments, edges[0])
         facts = WindowFacts(attempts, work.keys, {})
-        ran = claimed(deployed, facts).get(deployment.deployment_id)
-        if ran is None:
+        served = claimed(deployed, facts).get(deployment.deployment_id)
+        if served is None:
             continue
+        ran = served.frame()
         first = bisect_right(marks, own[0]) - 1
         numbered = _numbered(deployment, ran)
         steps = steps_between(numbered, window_us, own, deployment.prefill_chunk)

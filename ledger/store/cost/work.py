@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from ledger.domain.cost.attempts import ATTEMPT, LONGEST, Windows, attempts_of, by_window, timed
+from ledger.domain.cost.attempts import (
+    LONGEST,
+    Place,
+    WindowAttempts,
+    attempts_of,
+    by_window,
+    columns_of,
+    timed,
+)
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.cost.unseen import engines_beyond, unseen_attempts
 from ledger.domain.metering.times import micros
@@ -21,18 +29,14 @@ _FACTS = {name: pl.Int64 for name in FACT_LAYOUT if name not in {"kind", "flags"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Attempts by window, with the entity of each one's customer, and the engine keys they name."""
+    """Attempts by window and place, and the engine keys they name."""
 
-    by_window: Windows
+    by_window: Mapping[int, WindowAttempts]
     keys: Mapping[int, EngineKey]
 
-    def attempts_in(self, window: datetime) -> pl.DataFrame:
+    def attempts_in(self, window: datetime) -> WindowAttempts:
         """Those that run in a window."""
-        return self.by_window.get(micros(window), _NOTHING)
-
-
-# Made without computing: whoever forks after importing this must find no threads of polars.
-_NOTHING = pl.DataFrame(schema={**ATTEMPT, "entity_id": pl.String})
+        return self.by_window.get(micros(window), WindowAttempts())
 
 
 async def read_work(
@@ -50,8 +54,22 @@ async def read_work(
     keys = await cost.find_engine_keys(
         connection, engine_key_ids=attempts["engine_key_id"].unique()
     )
-    owner = pl.col("usage_key_id").replace_strict(entities, return_dtype=pl.String, default=None)
-    return Work(by_window(attempts.with_columns(entity_id=owner)), keys)
+    return Work(_by_window(attempts, list(keys), entities), keys)
+
+
+def _by_window(
+    attempts: pl.DataFrame, engines: Sequence[int], entities: Mapping[int, str | None]
+) -> Mapping[int, WindowAttempts]:
+    owners = [*({*entities.values()} - {None}), None]
+    places = [Place(engine, entity_id) for engine in engines for entity_id in owners]
+    at_engine = {engine: number * len(owners) for number, engine in enumerate(engines)}
+    owned = {key: owners.index(entity_id) for key, entity_id in entities.items()}
+    nobody = len(owners) - 1
+    place = attempts.select(
+        pl.col("engine_key_id").replace_strict(at_engine, return_dtype=pl.Int64)
+        + pl.col("usage_key_id").replace_strict(owned, default=nobody, return_dtype=pl.Int64)
+    )
+    return by_window(columns_of(attempts), place.to_series().to_numpy(), places)
 
 
 async def _read_attempts(
