@@ -4,14 +4,15 @@ asyncpg waits until it may write again, and a connection that is lost meanwhile 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
-from ledger.store.binary import Rows
 from ledger.store.queries import Connection, Query
+
+Buffer: TypeAlias = bytes | memoryview
 
 
 async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]) -> None:
@@ -32,7 +33,18 @@ async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]
         connection.remove_termination_listener(lost)
 
 
-async def copy_binary(connection: Connection, table: str, encoded: Rows) -> None:
+class Encoded(Protocol):
+    """Rows as the stream of COPY, in the order of `columns`."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """What a row has."""
+
+    def chunks(self) -> Iterator[Buffer]:
+        """The stream, piece by piece."""
+
+
+async def copy_binary(connection: Connection, table: str, encoded: Encoded) -> None:
     """Encoded rows into a table."""
 
     async def stream() -> AsyncIterator[bytes]:

@@ -10,13 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.cost.cost_day import DAY_LINE, sum_days
-from ledger.domain.cost.cost_line import (
-    ALLOCATION,
-    KINDS,
-    LINE,
-    Allocations,
-    next_allocations,
-)
+from ledger.domain.cost.cost_line import ALLOCATION, KINDS, Allocations, next_allocations
+from ledger.domain.cost.line_runs import LINE, LineRuns
 from ledger.domain.period import Period
 from tests.support.examples import at_depth
 from tests.support.one_gpu import QUARTER, START
@@ -39,8 +34,8 @@ steps = st.lists(
 )
 
 
-def frame(lines: Lines) -> pl.DataFrame:
-    """Lines as LINE has them; busy for as long as their window says."""
+def runs(lines: Lines) -> LineRuns:
+    """Lines by run; busy for as long as their window says."""
     rows = [
         (
             *("deployment:chat", WINDOWS[window], "usage" if key else "idle", key),
@@ -49,7 +44,7 @@ def frame(lines: Lines) -> pl.DataFrame:
         )
         for (window, key), (mj, cost) in lines.items()
     ]
-    return pl.DataFrame(rows, LINE, orient="row")
+    return LineRuns.of_frame(pl.DataFrame(rows, LINE, orient="row"))
 
 
 def kinds(lines: Lines) -> pl.DataFrame:
@@ -90,22 +85,23 @@ class Standing:
         """Compute some windows anew, after so many days are over; how many rows are appended."""
         starts = [WINDOWS[n] for n in windows]
         of_windows = pl.col("window_start").is_in(starts)
-        stored = Allocations(self.rows.filter(of_windows), self.lines.filter(of_windows))
-        changes, former = next_allocations(stored, frame(lines), kinds(lines))
+        lines_of = LineRuns.of_frame(self.lines.filter(of_windows))
+        stored = Allocations(self.rows.filter(of_windows), lines_of)
+        changes, former = next_allocations(stored, runs(lines), kinds(lines))
         ended = [day for day in DAYS[:over] if day not in self.begun]
         self._sum(changes, former, ended)
         key = ["scope", "window_start", "line"]
         self.rows = pl.concat([self.rows.join(changes.rows, on=key, how="anti"), changes.rows])
         kept = self.lines.join(changes.rows, on=key, how="anti")
-        self.lines = pl.concat([kept, changes.lines.select(*LINE)])
+        self.lines = pl.concat([kept, changes.lines.frame()])
         return len(changes.rows)
 
     def _sum(self, changes: Allocations, former: Allocations, ended: list[Period]) -> None:
         told_days = [*self.begun, *ended]
         starts = {w: day.start for w in WINDOWS for day in told_days if w in day}
         standing = sum_days(
-            come=self.lines,
-            gone=pl.DataFrame(schema=LINE),
+            come=LineRuns.of_frame(self.lines),
+            gone=runs({}),
             standing=pl.DataFrame(schema=DAY_LINE),
             days={w: day.start for w in WINDOWS for day in ended if w in day},
             over=ended,
@@ -162,11 +158,11 @@ def test_a_revision_follows_the_one_before_and_what_ceased_has_no_lines() -> Non
 
 
 def test_a_day_beyond_64_bits_is_refused() -> None:
-    lines = frame({(0, 1): (2**63 - 1, 0), (1, 1): (2**63 - 1, 0)})
+    lines = runs({(0, 1): (2**63 - 1, 0), (1, 1): (2**63 - 1, 0)})
     with pytest.raises(pl.exceptions.InvalidOperationError, match="device_metered_mj"):
         sum_days(
             come=lines,
-            gone=pl.DataFrame(schema=LINE),
+            gone=runs({}),
             standing=pl.DataFrame(schema=DAY_LINE),
             days=dict.fromkeys(WINDOWS[:2], DAYS[0].start),
             over=DAYS[:1],

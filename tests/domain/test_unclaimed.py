@@ -14,7 +14,6 @@ from ledger.domain.cost.cause import UNCLAIMED, USAGE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import Ran, weigh
 from ledger.domain.cost.stepped import Stepped, stepped_between, stepped_together
-from ledger.domain.cost.taken import as_lines
 from ledger.domain.cost.unclaimed import (
     OF_NO_REQUEST,
     SERVED,
@@ -30,6 +29,7 @@ from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.metering.engine_counter import CounterSample
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
+from tests.support.allocated import lines_taken
 from tests.support.examples import at_depth
 
 T0 = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -155,7 +155,7 @@ def test_nothing_is_lost_or_made_where_much_is_unclaimed(
         (spans(readings),), (TariffCut(WINDOW, Decimal("80")),), Site(50_000, Decimal("1.2"))
     )
     result = allocate_window(WINDOW, energy=energy, work=work, gpu_cost=Decimal("2.5"))
-    used = as_lines([result.taken])[0]
+    used = lines_taken(result.taken)
     device = sum(used["device_metered_mj"]) + sum(used["device_estimated_mj"])
     assert device + result.idle.metered_mj + result.idle.estimated_mj == 900 * power_mw
     assert sum(used["gpu_cost"]) + result.idle.gpu_cost == 25 * 10**11
@@ -169,9 +169,7 @@ def test_unclaimed_has_a_line_of_its_own_by_the_same_weights() -> None:
     assert told is not None
     work = weigh(Ran.of_frame(told.with_columns(engine=pl.lit(0, pl.Int64)), BASE), Weights())
     result = allocate_window(WINDOW, energy=None, work=work, gpu_cost=Decimal(10))
-    rows = (
-        as_lines([result.taken])[0].select("line", "usage_key_id", "gpu_cost").sort("line").rows()
-    )
+    rows = lines_taken(result.taken).select("line", "usage_key_id", "gpu_cost").sort("line").rows()
     assert rows == [(UNCLAIMED, 0, 2 * 10**12), (USAGE, 7, 8 * 10**12)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 
-from ledger.domain.cost.cost_line import LINE, LINE_KEY
+from ledger.domain.cost.line_runs import LINE, LINE_KEY
 from ledger.domain.entity import LegalEntity
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.cost_windows import cost_windows, find_meters
@@ -48,7 +48,7 @@ async def _factory(worker: Connection) -> LegalEntity:
 
 async def _stored(worker: Connection) -> pl.DataFrame:
     found = await find_allocations(worker, entity_id="factory", windows=WINDOWS, scopes=None)
-    return _told(found.lines)
+    return _told(found.lines.frame())
 
 
 async def _anew(worker: Connection) -> pl.DataFrame:
@@ -56,7 +56,7 @@ async def _anew(worker: Connection) -> pl.DataFrame:
     known = await find_meters(worker, cut_off.batch_seq)
     async with worker.transaction(isolation="repeatable_read"):
         costs, _ = await cost_windows(worker, await _factory(worker), WINDOWS, known)
-    return _told(costs.lines())
+    return _told(costs.lines().frame())
 
 
 def _told(lines: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from ledger.domain.cost.cost_line import LINE, LINE_KEY
+from ledger.domain.cost.line_runs import LINE, LINE_KEY
 from ledger.domain.cost.unread import GpuEstimate
 from ledger.domain.energy.meter import BY_WEIGHTS
 from ledger.domain.errors import MissingInputError
@@ -104,7 +104,7 @@ async def read(
 
 async def lines(worker: Connection) -> pl.DataFrame:
     found = await find_allocations(worker, entity_id="factory", windows=WINDOWS, scopes=None)
-    return found.lines.select(LINE.keys()).sort(LINE_KEY)
+    return found.lines.frame().select(LINE.keys()).sort(LINE_KEY)
 
 
 async def margin(worker: Connection) -> MarginReport:

@@ -3,11 +3,13 @@
 from decimal import Decimal
 from typing import NamedTuple
 
+import polars as pl
+
 from ledger.domain.apportion import amount_of
 from ledger.domain.cost.allocation import WindowAllocation
 from ledger.domain.cost.cause import IDLE, USAGE
 from ledger.domain.cost.share import SHARES
-from ledger.domain.cost.taken import as_lines
+from ledger.domain.cost.taken import KeyShares, runs_of
 
 
 class AllocatedLine(NamedTuple):
@@ -24,10 +26,17 @@ class AllocatedLine(NamedTuple):
     gpu_cost: Decimal
 
 
+def lines_taken(taken: KeyShares) -> pl.DataFrame:
+    """What was taken with the kind of each line."""
+    runs = runs_of([taken])
+    kinds = [line for line, count in zip(runs.line, runs.counts, strict=True) for _ in range(count)]
+    return runs.taken.with_columns(line=pl.Series(kinds, dtype=pl.String))
+
+
 def lines_of(allocated: WindowAllocation) -> list[AllocatedLine]:
     """Usage by key, then unattributed, then idle."""
     used = (
-        as_lines([allocated.taken])[0]
+        lines_taken(allocated.taken)
         .select("line", "usage_key_id", *SHARES)
         .sort("line", descending=True, maintain_order=True)
     )

@@ -34,7 +34,7 @@ NO_ATTEMPTS = pl.DataFrame(schema=ATTEMPT)
 Columns: TypeAlias = Mapping[str, Ints]
 
 
-class Place(NamedTuple):
+class EngineOwner(NamedTuple):
     """The engine key at which an attempt ran, and the entity of its customer."""
 
     engine_key_id: int
@@ -43,10 +43,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowAttempts:
-    """The attempts of a window, as rows of the columns of many, place by place."""
+    """The attempts of a window, as rows of the columns of many, by engine key and owner."""
 
     columns: Columns = field(default_factory=dict)
-    rows: Mapping[Place, Ints] = field(default_factory=dict)
+    rows: Mapping[EngineOwner, Ints] = field(default_factory=dict)
 
 
 def columns_of(attempts: pl.DataFrame) -> Columns:
@@ -105,21 +105,23 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     return facts.filter((first < until) & (last >= since) & (last - first <= length))
 
 
-def by_window(columns: Columns, place: Ints, places: Sequence[Place]) -> dict[int, WindowAttempts]:
-    """The attempts that run in each window, by its start in microseconds; `place` says at which of
-    `places` each of them ran."""
+def by_window(
+    columns: Columns, owner: Ints, owners: Sequence[EngineOwner]
+) -> dict[int, WindowAttempts]:
+    """The attempts that run in each window, by its start in microseconds; `owner` numbers of which
+    of `owners` each of them is."""
     first, last = columns["start"] // WINDOW_US, (columns["end"] - 1) // WINDOW_US
     begin = int(first.min()) if first.size else 0
     rows, windows = reached(first - begin, last - begin)
-    cells = windows * len(places) + place[rows]
+    cells = windows * len(owners) + owner[rows]
     # Narrow numbers are sorted by their digits, in no time.
     order = np.argsort(cells.astype(np.min_scalar_type(int(cells.max(initial=0)))), kind="stable")
     ordered = cells[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
-    found: dict[int, dict[Place, Ints]] = defaultdict(dict)
+    by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
     for cell, part in zip(
         ordered[begins].tolist(), np.split(rows[order], begins[1:]), strict=False
     ):
-        window, number = divmod(cell, len(places))
-        found[(begin + window) * WINDOW_US][places[number]] = part
-    return {start: WindowAttempts(columns, of_window) for start, of_window in found.items()}
+        window, number = divmod(cell, len(owners))
+        by_start[(begin + window) * WINDOW_US][owners[number]] = part
+    return {start: WindowAttempts(columns, of_window) for start, of_window in by_start.items()}

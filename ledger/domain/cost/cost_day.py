@@ -9,7 +9,8 @@ from datetime import datetime
 
 import polars as pl
 
-from ledger.domain.cost.cost_line import AMOUNTS, LINE
+from ledger.domain.cost.cost_line import AMOUNTS
+from ledger.domain.cost.line_runs import LINE, LineRuns
 from ledger.domain.cost.share import COSTS, ENERGIES
 from ledger.domain.cost.whole_days import MeterDay, MeterSums, PoolDay
 from ledger.domain.period import Period
@@ -25,6 +26,9 @@ DAY_LINE: Mapping[str, pl.DataType] = {
     **dict.fromkeys(("busy_s", *ENERGIES), pl.Int64()),
     **dict.fromkeys(COSTS, pl.Int128()),
 }
+# What lines of a run have in common, and what is added up of them one by one.
+_OF_RUNS = [name for name in DAY_KEY if name != "usage_key_id"]
+_SUMMED = (*ENERGIES, *COSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class DaySums:
 
 def sum_days(
     *,
-    come: pl.DataFrame,
-    gone: pl.DataFrame,
+    come: LineRuns,
+    gone: LineRuns,
     standing: pl.DataFrame,
     days: Mapping[datetime, datetime],
     over: Sequence[Period],
@@ -68,14 +72,22 @@ def sum_days(
     return DaySums(lines, [day for day in over if day.start in there])
 
 
-def _of_days(lines: pl.DataFrame, days: Mapping[datetime, datetime], sign: int) -> pl.DataFrame:
+def _of_days(lines: LineRuns, days: Mapping[datetime, datetime], sign: int) -> pl.DataFrame:
+    """What lines come to by day: added up by numbers of what they have in common, and then told."""
     named = {"window_start": [*days], "day_start": [*days.values()]}
-    placed = lines.join(
-        pl.DataFrame(named, schema=dict.fromkeys(named, _TIME)), on="window_start", how="inner"
+    dated = pl.DataFrame(named, schema=dict.fromkeys(named, _TIME))
+    runs = lines.of.join(dated, on="window_start", how="left", maintain_order="left")
+    groups = runs.drop_nulls("day_start").select(_OF_RUNS).unique().with_row_index("group")
+    runs = runs.join(groups, on=_OF_RUNS, how="left", maintain_order="left")
+    every = runs.select("group", "busy_s")[lines.numbers()].with_columns(
+        lines.taken["usage_key_id"], *lines.summable(_SUMMED)
     )
-    return _wide(placed.select(*DAY_KEY, *AMOUNTS)).with_columns(
-        pl.col(name) * sign for name in AMOUNTS
+    told = every.filter(pl.col("group").is_not_null())
+    sums = told.group_by("group", "usage_key_id").agg(
+        pl.col("busy_s").cast(pl.Int64).sum(), *(pl.col(name).sum() for name in _SUMMED)
     )
+    placed = sums.join(groups, on="group").select(*DAY_KEY, *AMOUNTS)
+    return _wide(placed).with_columns(pl.col(name) * sign for name in AMOUNTS)
 
 
 def _wide(lines: pl.DataFrame) -> pl.DataFrame:

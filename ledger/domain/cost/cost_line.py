@@ -6,11 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.cost.kinds import KIND_SUMS
+from ledger.domain.cost.line_runs import ALLOCATION_KEY, LINE, LINE_KEY, LINE_TERMS, RUN, LineRuns
 from ledger.domain.cost.share import COSTS, ENERGIES
-from ledger.domain.cost.taken import TAKEN, KeyShares, as_lines
+from ledger.domain.cost.taken import KeyShares, runs_of
 
 PoolKey: TypeAlias = tuple[str, datetime, str]
 MeterKey: TypeAlias = tuple[str, datetime]
@@ -34,25 +36,6 @@ class CostPool:
     amount: Decimal
 
 
-# What is allocated of a window: lines of one kind, with the weights that cut them.
-ALLOCATION_KEY: Mapping[str, pl.DataType] = {
-    **{"scope": pl.String(), "window_start": pl.Datetime("us", "UTC"), "line": pl.String()},
-}
-LINE_TERMS: Mapping[str, pl.DataType] = {
-    **{"currency": pl.String(), "weight_version": pl.Int32()},
-    **dict.fromkeys(("weight_uncached", "weight_cache_read"), pl.Int32()),
-    **dict.fromkeys(("weight_cache_write", "weight_output"), pl.Int32()),
-    **{"gpu_terms": pl.String(), "busy_s": pl.Int32()},
-}
-# A line of it: costs are whole numbers of 1e-12.
-SHARE = TAKEN
-LINE_KEY = (*ALLOCATION_KEY, "usage_key_id")
-LINE: Mapping[str, pl.DataType] = {
-    **ALLOCATION_KEY,
-    "usage_key_id": SHARE["usage_key_id"],
-    **LINE_TERMS,
-    **SHARE,
-}
 # Beside lines of usage: what tokens of each kind took of all of them.
 KINDS: Mapping[str, pl.DataType] = {**ALLOCATION_KEY, **KIND_SUMS}
 ALLOCATION: Mapping[str, pl.DataType] = {
@@ -89,12 +72,17 @@ class WindowCosts:
         self.rows += other.rows
         self.kinds += other.kinds
 
-    def lines(self) -> pl.DataFrame:
+    def lines(self) -> LineRuns:
         """All lines."""
-        lines, of_part = as_lines([taken for _, taken in self.taken])
-        said = pl.DataFrame([of for of, _ in self.taken], _TAKEN_OF, orient="row")[of_part]
-        taken = said.hstack(lines).select(*LINE)
-        return pl.concat([pl.DataFrame(self.rows, LINE, orient="row"), taken])
+        single = LineRuns.of_frame(pl.DataFrame(self.rows, LINE, orient="row"))
+        of = pl.DataFrame([of for of, _ in self.taken], _TAKEN_OF, orient="row")
+        runs = runs_of([taken for _, taken in self.taken])
+        told = of[runs.part].with_columns(pl.Series("line", runs.line, pl.String)).select(*RUN)
+        return LineRuns(
+            pl.concat([single.of, told]),
+            np.concatenate([single.counts, runs.counts]),
+            pl.concat([single.taken, runs.taken], how="vertical_relaxed"),
+        )
 
     def by_kind(self) -> pl.DataFrame:
         """What tokens of each kind took."""
@@ -104,37 +92,35 @@ class WindowCosts:
 @dataclass(frozen=True, slots=True)
 class Allocations:
     """What is allocated of windows: a row as ALLOCATION has it for all lines of a kind, of which
-    there may be none, and the lines, in the columns of LINE."""
+    there may be none, and the lines."""
 
     rows: pl.DataFrame
-    lines: pl.DataFrame
+    lines: LineRuns
 
     def only(self, of: pl.DataFrame) -> "Allocations":
         """Those of some natural keys."""
-        key = list(ALLOCATION_KEY)
-        kept = (frame.join(of, on=key, how="semi") for frame in (self.rows, self.lines))
-        return Allocations(*kept)
+        rows = self.rows.join(of, on=list(ALLOCATION_KEY), how="semi")
+        return Allocations(rows, self.lines.only(of))
 
 
 def next_allocations(
-    stored: Allocations, computed: pl.DataFrame, kinds: pl.DataFrame
+    stored: Allocations, computed: LineRuns, kinds: pl.DataFrame
 ) -> tuple[Allocations, Allocations]:
     """What is allocated otherwise from now on, with its next revision and all of its lines, and
     what stood for that before; what was not computed again has no lines from now on, once."""
     key = list(ALLOCATION_KEY)
     former, lines = stored, computed
     if not stored.rows.is_empty():
+        before, now = stored.lines.frame(), computed.frame()
         touched = pl.concat(
             [
-                _other(stored.lines, computed, LINE_KEY).select(key),
-                stored.lines.join(computed, on=LINE_KEY, how="anti").select(key),
+                _other(before, now, LINE_KEY).select(key),
+                before.join(now, on=LINE_KEY, how="anti").select(key),
                 _other(stored.rows, kinds, key, KIND_SUMS).select(key),
             ]
         ).unique()
-        former, lines = stored.only(touched), computed.join(touched, on=key, how="semi")
-    # Lines of a key mostly lie together: few are left to be told apart.
-    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in key)
-    there = lines.filter(begins).select(*key, *LINE_TERMS).unique(key)
+        former, lines = stored.only(touched), computed.only(touched)
+    there = lines.of
     bare = former.rows.join(there, on=key, how="anti").with_columns(busy_s=pl.lit(0, pl.Int32))
     terms = pl.concat([there, bare.select(there.columns)])
     # What has no lines has no kinds either.

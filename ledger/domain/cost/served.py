@@ -89,10 +89,10 @@ def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, 
     """The attempts that each deployment served, by its id."""
     serving = ServingDeployments(deployed)
     rows: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
-    for place, of_place in facts.attempts.rows.items():
-        key = facts.keys[place.engine_key_id]
-        for worked in serving.of(key, place.entity_id):
-            rows[worked.deployment_id][key.engine_instance].append(of_place)
+    for owner, attempts in facts.attempts.rows.items():
+        key = facts.keys[owner.engine_key_id]
+        for worked in serving.of(key, owner.entity_id):
+            rows[worked.deployment_id][key.engine_instance].append(attempts)
     return {name: Served(facts.attempts.columns, of_it) for name, of_it in rows.items()}
 
 

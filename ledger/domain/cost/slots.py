@@ -138,6 +138,8 @@ class Ran(NamedTuple):
     def of_frame(cls, attempts: pl.DataFrame, window_us: int) -> "Ran":
         """Of a frame as `attempts.ATTEMPT` has it and `engine`, the number of the engine."""
         ran = np.empty((len(RAN), attempts.height), np.int64)
+        if attempts.is_empty():
+            return cls(ran, ran[_ENGINE])
         for row, name in zip(ran, RAN, strict=True):
             row[:] = attempts[name].to_numpy()
         ran[_TIMES] -= window_us

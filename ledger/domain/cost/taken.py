@@ -52,34 +52,47 @@ def taken_together(parts: Sequence[KeyShares]) -> KeyShares:
     return KeyShares(keys, columns)
 
 
-def as_lines(parts: Sequence[KeyShares]) -> tuple[pl.DataFrame, Ints]:
-    """What was taken as lines: a frame of `line` and TAKEN, and of which part each line is.
+class TakenRuns(NamedTuple):
+    """What was taken as runs of lines: of which part each run is, of which kind, and how many lines
+    it has; and all lines in the columns of TAKEN, costs in 64 bits where they fit."""
 
-    Usage by key, and unattributed and unclaimed where there are any.
-    """
-    counts = [part.keys.size for part in parts]
-    of_part = np.repeat(np.arange(len(parts)), counts)
-    keys = np.concatenate([part.keys for part in parts]) if parts else of_part
-    columns = {
-        name: _series(name, [part.shares[at] for part in parts]) for at, name in enumerate(SHARES)
-    }
-    frame = pl.DataFrame({"usage_key_id": keys, **columns}, TAKEN)
-    special = np.flatnonzero((keys == NOBODY) | (keys == OF_NO_REQUEST))
-    line = pl.repeat(USAGE, keys.size, eager=True).alias("line")
-    if not special.size:
-        return frame.with_columns(line), of_part
+    part: Ints
+    line: Sequence[str]
+    counts: Ints
+    taken: pl.DataFrame
+
+
+def runs_of(parts: Sequence[KeyShares]) -> TakenRuns:
+    """Usage by key, and unattributed and unclaimed where there are any."""
+    counts = np.array([part.keys.size for part in parts], np.int64)
+    keys = np.concatenate([part.keys for part in parts]) if parts else np.zeros(0, np.int64)
+    columns = [_series(name, [part.shares[at] for part in parts]) for at, name in enumerate(SHARES)]
+    frame = pl.Series("usage_key_id", keys, pl.Int64).to_frame().with_columns(columns)
+    of_part = np.repeat(np.arange(counts.size), counts)
+    special = (keys == NOBODY) | (keys == OF_NO_REQUEST)
+    if not special.any():
+        there = np.flatnonzero(counts)
+        return TakenRuns(there, [USAGE] * there.size, counts[there], frame)
+    any_of_it = frame.select(pl.any_horizontal(pl.col(name) != 0 for name in SHARES)).to_series()
+    kept = ~special | any_of_it.to_numpy()
+    keys, of_part, special = keys[kept], of_part[kept], special[kept]
+    begins = np.diff(of_part, prepend=-1).astype(np.bool_) | special
+    # Those of nobody are the first of their part.
+    begins[1:] |= special[:-1]
+    firsts = np.flatnonzero(begins)
     key = pl.col("usage_key_id")
-    told = frame.with_columns(
-        line=key.replace_strict(_LINES, default=USAGE, return_dtype=pl.String),
-        usage_key_id=pl.when(key == OF_NO_REQUEST).then(NOBODY).otherwise(key),
+    return TakenRuns(
+        of_part[firsts],
+        [_LINES.get(first, USAGE) for first in keys[firsts].tolist()],
+        np.diff(firsts, append=keys.size),
+        frame.filter(pl.Series(kept)).with_columns(
+            pl.when(key == OF_NO_REQUEST).then(NOBODY).otherwise(key).alias("usage_key_id")
+        ),
     )
-    any_of_it = pl.any_horizontal(pl.col(name) != 0 for name in SHARES)
-    kept = told.select((pl.col("line") == USAGE) | any_of_it).to_series()
-    return told.filter(kept), of_part[kept.to_numpy()]
 
 
 def _series(name: str, columns: Sequence[Parts]) -> pl.Series:
     every = np.concatenate(columns) if columns else np.zeros(0, np.int64)
     if every.dtype == np.int64:
-        return pl.Series(name, every).cast(TAKEN[name])
+        return pl.Series(name, every)
     return pl.Series(name, every.tolist(), TAKEN[name])

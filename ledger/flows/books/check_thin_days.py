@@ -12,7 +12,12 @@ from ledger.flows.cost.recall import make_again
 from ledger.store.books.check_books import DayUsage, Disagreement, Proof, sum_thin_day
 from ledger.store.connect import AS_IT_STANDS
 from ledger.store.cost import cost
-from ledger.store.cost.allocations import DayOf, find_allocated, list_thin_days
+from ledger.store.cost.allocations import (
+    DayOf,
+    find_allocated,
+    lines_again,
+    list_thin_days,
+)
 from ledger.store.queries import Connection
 
 THIN_DAY = "thin_day"
@@ -37,7 +42,7 @@ async def _differing(connection: Connection, day: DayOf) -> list[Disagreement]:
     asked = await find_allocated(connection, day.entity_id, [day.period], AS_IT_STANDS)
     try:
         async for again in make_again(connection, entity, asked):
-            _add(due, again.lines.only([each.key for each in again.same]))
+            _add(due, lines_again(again.same, again.lines).frame())
     except ConflictError as error:
         return [
             Disagreement(

@@ -43,8 +43,8 @@ async def find_due(context: StageContext) -> DueWindows:
     changed = await cost.find_changed_inputs(
         connection, entity_id=entity_id, since_seq=last.batch_seq, batch_seq=seq
     )
-    # What ceased to be known still has rows to take back.
-    within = [*held, *changed]
+    # What ceased to be known still has rows to take back. Much hardware is of the same time.
+    within = [*dict.fromkeys([*held, *changed])]
     active = await cost.find_touched_activity(connection, since_seq=last.batch_seq, batch_seq=seq)
     worked = [(window, window + MICROSECOND) for window in active]
     metered = await _touched_by_meters(connection, last.batch_seq, seq)

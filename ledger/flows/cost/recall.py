@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import polars as pl
-
-from ledger.domain.cost.cause import USAGE
+from ledger.domain.cost.line_runs import LineRuns
 from ledger.domain.cost.lines_again import (
     AllocatedLines,
     ScopeWindow,
@@ -23,12 +21,11 @@ from ledger.flows.cost.cost_windows import cost_windows, find_meters
 from ledger.store.connect import AS_IT_STANDS
 from ledger.store.cost import cost
 from ledger.store.cost.allocations import (
-    LinesOf,
     find_allocated,
     find_parts_of_days,
     keep_recalled,
-    lines_of_usage,
 )
+from ledger.store.cost.share_rows import digests_of
 from ledger.store.queries import Connection
 
 RECALL = "recall"
@@ -69,7 +66,7 @@ class LinesAgain(NamedTuple):
     """Lines that are what they were, and which they are."""
 
     same: Sequence[AllocatedLines]
-    lines: LinesOf
+    lines: LineRuns
 
 
 async def make_again(
@@ -84,8 +81,8 @@ async def make_again(
         costs, _ = await cost_windows(
             connection, entity, windows, await find_meters(connection, seq)
         )
-        lines = lines_of_usage(costs.lines().filter(pl.col("line") == USAGE))
-        same = found_again(left, lines.digests, seq)
+        lines = costs.lines()
+        same = found_again(left, digests_of(lines), seq)
         yield LinesAgain(same, lines)
         done: set[ScopeWindow] = {each.key for each in same}
         left = [each for each in left if each.key not in done]

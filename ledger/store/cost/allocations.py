@@ -1,9 +1,8 @@
 """What is allocated of windows: rows of scopes with the sums of their lines, and the lines of
 usage beside them, many in a row, whose amounts are arrays."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from hashlib import sha256
 from itertools import repeat
 from typing import NamedTuple, Unpack
 
@@ -13,42 +12,26 @@ import polars as pl
 
 from ledger.domain.apportion import units_of
 from ledger.domain.cost.cause import USAGE
-from ledger.domain.cost.cost_line import (
-    ALLOCATION,
-    ALLOCATION_KEY,
-    LINE,
-    LINE_KEY,
-    SHARE,
-    Allocations,
-)
+from ledger.domain.cost.cost_line import ALLOCATION, Allocations
 from ledger.domain.cost.kinds import KIND_SUMS
-from ledger.domain.cost.lines_again import AllocatedLines, ScopeWindow
+from ledger.domain.cost.line_runs import ALLOCATION_KEY, RUN, SHARE, LineRuns
+from ledger.domain.cost.lines_again import AllocatedLines
 from ledger.domain.cost.share import COSTS
 from ledger.domain.period import Period
 from ledger.store.binary import Rows
-from ledger.store.binary_arrays import arrays
 from ledger.store.connect import CutOff
 from ledger.store.copying import copy_binary
+from ledger.store.cost.share_rows import ARRAYS, HALF, ShareRows, StoredAs
 from ledger.store.queries import Connection, load_queries
 from ledger.store.within import OfEntity
 
 ALLOCATIONS = load_queries("cost/allocations")
-AT_ONCE = 50_000
 SUMS = tuple(name for name in SHARE if name != "usage_key_id")
 STAMP = ("cut_off_id", "batch_seq", "entity_id")
 COLUMNS = (*ALLOCATION, "lines", *SUMS, "digest", *STAMP)
-_NARROW = tuple(name for name in SHARE if name not in COSTS)
-# Costs are told in two numbers of 64 bits each.
-_HIGH, _LOW = tuple(f"{name}_high" for name in COSTS), tuple(f"{name}_low" for name in COSTS)
-ARRAYS = (*_NARROW, *_HIGH, *_LOW)
-SHARE_COLUMNS = (
-    *("entity_id", "window_start", "scope", "revision", *ARRAYS),
-    *("batch_seq", "recalled_at"),
-)
 _KIND_COSTS = tuple(name for name, kind in KIND_SUMS.items() if kind == pl.Int128())
 # What a query says that needs lines which were let go.
 LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
-_HALF = pl.Series([10**16], dtype=pl.Int128)
 
 
 async def find_allocations(
@@ -71,9 +54,8 @@ async def find_allocations(
         {name: _flat([row[name] for row in stored], counts) for name in ARRAYS},
         dict.fromkeys(ARRAYS, pl.Int64),
     )
-    at = np.repeat(np.arange(len(stored)), counts)
-    lines = rows[at].hstack(said.with_columns(_whole(name) for name in COSTS))
-    return Allocations(rows, lines.select(*LINE))
+    lines = said.with_columns(_whole(name) for name in COSTS).select(*SHARE)
+    return Allocations(rows, LineRuns(rows.select(*RUN), np.array(counts, np.int64), lines))
 
 
 def _flat(runs: Iterable[Sequence[int] | None], counts: Iterable[int]) -> list[int]:
@@ -85,7 +67,7 @@ def _flat(runs: Iterable[Sequence[int] | None], counts: Iterable[int]) -> list[i
 def _whole(name: str) -> pl.Expr:
     """A cost of its two numbers."""
     high, low = (pl.col(f"{name}_{half}").cast(pl.Int128) for half in ("high", "low"))
-    return (high * 10**16 + low).alias(name)
+    return (high * HALF + low).alias(name)
 
 
 async def append_allocations(
@@ -99,112 +81,44 @@ async def append_allocations(
     """Store what is allocated otherwise from now on."""
     if allocations.rows.is_empty():
         return
-    stamp = {"entity_id": pl.lit(entity_id), "batch_seq": pl.lit(batch_seq, pl.Int64)}
-    of_usage = allocations.rows.filter(line=USAGE).select(*_WHERE, "revision", **stamp)
-    sums = [pl.DataFrame(schema=_SUMMED)]
-    # Some windows at once: as arrays, and in groups, lines are there several times.
-    for first, last in _few_lines(allocations):
-        lines = allocations.lines.filter(pl.col("window_start").is_between(first, last))
-        runs = lines_of_usage(lines.filter(line=USAGE)).runs
-        await _append_shares(connection, of_usage, runs)
-        sums.append(_summed(lines, runs))
     key = list(ALLOCATION_KEY)
-    rows = allocations.rows.join(pl.concat(sums), on=key, how="left").with_columns(
+    usage = _usage(allocations)
+    stored = {
+        run: StoredAs(revision, batch_seq) for run, revision in usage["run", "revision"].rows()
+    }
+    shares = ShareRows(entity_id, allocations.lines, stored)
+    if stored:
+        await copy_binary(connection, "cost_share", shares)
+    digests = usage.select(*key, digest=pl.Series(shares.digests, dtype=pl.Binary))
+    summed = _summed(allocations.lines).join(digests, on=key, how="left")
+    rows = allocations.rows.join(summed, on=key, how="left").with_columns(
         *(pl.col(name).fill_null(0) for name in ("lines", *SUMS)),
         cut_off_id=pl.lit(cut_off.cut_off_id, pl.Int64),
-        **stamp,
+        entity_id=pl.lit(entity_id),
+        batch_seq=pl.lit(batch_seq, pl.Int64),
     )
     await copy_binary(connection, "cost_allocation", Rows.of(rows.sort(key), COLUMNS))
 
 
-def _few_lines(allocations: Allocations) -> Iterator[tuple[datetime, datetime]]:
-    """The first and the last of windows that have AT_ONCE lines together, or a window more."""
-    sizes = dict(allocations.lines["window_start"].value_counts().iter_rows())
-    held: list[datetime] = []
-    lines = 0
-    for window in allocations.rows["window_start"].unique().sort():
-        held.append(window)
-        lines += sizes.get(window, 0)
-        if lines >= AT_ONCE:
-            yield held[0], held[-1]
-            held, lines = [], 0
-    if held:
-        yield held[0], held[-1]
+def _usage(allocations: Allocations) -> pl.DataFrame:
+    """Rows that have lines of usage, by the number of their run."""
+    runs = allocations.lines.of.select(*ALLOCATION_KEY).with_row_index("run").filter(line=USAGE)
+    rows = allocations.rows.select(*ALLOCATION_KEY, "revision")
+    return runs.join(rows, on=list(ALLOCATION_KEY)).sort("window_start", "scope")
 
 
-async def _append_shares(connection: Connection, rows: pl.DataFrame, runs: pl.DataFrame) -> None:
-    """Store the lines of usage of some rows, where they have any."""
-    shares = rows.join(runs, on=[*_WHERE])
-    columns = [name for name in SHARE_COLUMNS if name in shares.columns]
-    if not shares.is_empty():
-        await copy_binary(connection, "cost_share", Rows.of(shares, columns))
-
-
-def _summed(lines: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """How many lines there are of a kind, what these come to, and the digest of those of usage."""
-    key = list(ALLOCATION_KEY)
-    sums = lines.group_by(key).agg(pl.len().alias("lines"), *(pl.col(n).sum() for n in SUMS))
-    digests = runs.select(*_WHERE, "digest", line=pl.lit(USAGE))
-    summed = sums.join(digests, on=key, how="left")
-    return summed.select(pl.col(name).cast(kind) for name, kind in _SUMMED.items())
-
-
-class LinesOf(NamedTuple):
-    """Lines of usage, in order, and those of each scope and window as arrays with a digest."""
-
-    lines: pl.DataFrame
-    runs: pl.DataFrame
-
-    @property
-    def digests(self) -> dict[ScopeWindow, bytes]:
-        """The SHA-256 of lines, by scope and window."""
-        keys = self.runs.select(*_WHERE).iter_rows()
-        return dict(zip(keys, self.runs["digest"].to_list(), strict=True))
-
-    def only(self, of: Collection[ScopeWindow]) -> pl.DataFrame:
-        """The lines of some scopes and windows, in their order."""
-        named = pl.DataFrame([*of], _WHERE, orient="row")
-        return self.lines.join(named, on=[*_WHERE], how="semi", maintain_order="left")
-
-
-_WHERE = {"scope": LINE["scope"], "window_start": LINE["window_start"]}
-_SUMMED = {
-    **ALLOCATION_KEY,
-    "lines": pl.Int32(),
-    **{name: SHARE[name] for name in SUMS},
-    "digest": pl.Binary(),
-}
-
-
-def lines_of_usage(lines: pl.DataFrame) -> LinesOf:
-    """Lines of usage by scope and window."""
-    ordered = lines.sort(LINE_KEY)
-    runs = ordered.group_by([*_WHERE], maintain_order=True).len("counts")
-    columns, counts = _halved(ordered), runs["counts"]
-    said = [arrays(column, counts) for column in columns]
-    told = zip(*(column.to_list() for column in said), strict=True)
-    digest = pl.Series("digest", [sha256(b"".join(row)).digest() for row in told], pl.Binary)
-    stored = (
-        each.zip_with(_have_any(column, counts), each.clear(len(each)))
-        for each, column in zip(said, columns, strict=True)
+def _summed(lines: LineRuns) -> pl.DataFrame:
+    """How many lines there are of a kind, and what these come to."""
+    columns = lines.summable(SUMS)
+    run = pl.Series("run", lines.numbers())
+    sums = pl.DataFrame([run, *columns]).group_by("run").agg(pl.all().sum()).sort("run")
+    told = lines.of.select(*ALLOCATION_KEY, lines=pl.Series(lines.counts)).filter(
+        pl.col("lines") > 0
     )
-    return LinesOf(ordered, runs.select(*_WHERE).hstack([*stored, digest]))
+    return told.hstack(sums.drop("run")).select(pl.col(n).cast(k) for n, k in _SUMMED.items())
 
 
-def _halved(lines: pl.DataFrame) -> list[pl.Series]:
-    """The columns of ARRAYS, of 64 bits each."""
-    high = [lines[name] // _HALF for name in COSTS]
-    low = [lines[name] - above * _HALF for name, above in zip(COSTS, high, strict=True)]
-    narrow = (lines[name] for name in _NARROW)
-    columns = zip(ARRAYS, (*narrow, *high, *low), strict=True)
-    return [each.cast(pl.Int64).alias(name) for name, each in columns]
-
-
-def _have_any(column: pl.Series, counts: pl.Series) -> pl.Series:
-    """Which of so many of a column, one after the other, have anything but 0."""
-    ends = np.cumsum(counts.to_numpy(), dtype=np.int64)
-    before = np.concatenate([[0], np.cumsum(column.to_numpy() != 0)])
-    return pl.Series(before[ends] > before[ends - counts.to_numpy()])
+_SUMMED = {**ALLOCATION_KEY, "lines": pl.Int32(), **{name: SHARE[name] for name in SUMS}}
 
 
 async def find_allocated(
@@ -235,18 +149,21 @@ async def find_parts_of_days(connection: Connection, **asked: Unpack[OfEntity]) 
 
 
 async def keep_recalled(
-    connection: Connection, entity_id: str, same: Sequence[AllocatedLines], again: LinesOf
+    connection: Connection, entity_id: str, same: Sequence[AllocatedLines], again: LineRuns
 ) -> None:
     """Store lines that were made again, beside those that are there."""
-    ordered = sorted(same, key=lambda each: each.key)
+    lines = lines_again(same, again)
+    known = {each.key: StoredAs(each.revision, each.batch_seq) for each in same}
+    keys = lines.of.select("scope", "window_start").iter_rows()
+    stored = {run: known[key] for run, key in enumerate(keys)}
     recalled_at = await ALLOCATIONS["find_present"].value(connection)
-    rows = pl.DataFrame([each[:4] for each in ordered], _RECALLED, orient="row").with_columns(
-        entity_id=pl.lit(entity_id), recalled_at=pl.lit(recalled_at, LINE["window_start"])
-    )
-    await _append_shares(connection, rows, again.runs)
+    await copy_binary(connection, "cost_share", ShareRows(entity_id, lines, stored, recalled_at))
 
 
-_RECALLED = {**_WHERE, "revision": ALLOCATION["revision"], "batch_seq": pl.Int64()}
+def lines_again(same: Sequence[AllocatedLines], again: LineRuns) -> LineRuns:
+    """Of lines that were made again those of usage that are what they were."""
+    named = [(*each.key, USAGE) for each in same]
+    return again.only(pl.DataFrame(named, ALLOCATION_KEY, orient="row"))
 
 
 class DayOf(NamedTuple):

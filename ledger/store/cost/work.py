@@ -9,7 +9,7 @@ import polars as pl
 
 from ledger.domain.cost.attempts import (
     LONGEST,
-    Place,
+    EngineOwner,
     WindowAttempts,
     attempts_of,
     by_window,
@@ -29,7 +29,7 @@ _FACTS = {name: pl.Int64 for name in FACT_LAYOUT if name not in {"kind", "flags"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Attempts by window and place, and the engine keys they name."""
+    """Attempts by window, engine key and owner, and the engine keys they name."""
 
     by_window: Mapping[int, WindowAttempts]
     keys: Mapping[int, EngineKey]
@@ -61,15 +61,15 @@ def _by_window(
     attempts: pl.DataFrame, engines: Sequence[int], entities: Mapping[int, str | None]
 ) -> Mapping[int, WindowAttempts]:
     owners = [*({*entities.values()} - {None}), None]
-    places = [Place(engine, entity_id) for engine in engines for entity_id in owners]
+    engine_owners = [EngineOwner(engine, entity_id) for engine in engines for entity_id in owners]
     at_engine = {engine: number * len(owners) for number, engine in enumerate(engines)}
     owned = {key: owners.index(entity_id) for key, entity_id in entities.items()}
     nobody = len(owners) - 1
-    place = attempts.select(
+    numbers = attempts.select(
         pl.col("engine_key_id").replace_strict(at_engine, return_dtype=pl.Int64)
         + pl.col("usage_key_id").replace_strict(owned, default=nobody, return_dtype=pl.Int64)
     )
-    return by_window(columns_of(attempts), place.to_series().to_numpy(), places)
+    return by_window(columns_of(attempts), numbers.to_series().to_numpy(), engine_owners)
 
 
 async def _read_attempts(
