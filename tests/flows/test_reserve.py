@@ -432,12 +432,14 @@ async def test_one_customers_event_settles_no_reservation_of_another(books: Conn
 
 
 async def test_a_raised_budget_goes_on_with_what_is_used(books: Connection) -> None:
-    await budget(books)
-    await held(books, ask("r1", 1000))
-    await budget(books, amount="1500", replace=True)
-    await held(books, ask("r2", 500))
+    # What is entered is counted by the clock, which ends what was held until a time that is over.
+    now = datetime.now(UTC)
+    await budget(books, period="ever")
+    await held(books, ask("r1", 1000), now=now)
+    await budget(books, period="ever", amount="1500", replace=True)
+    await held(books, ask("r2", 500), now=now)
     with pytest.raises(ConflictError, match="already recorded with unit tokens"):
-        await budget(books, unit="requests", replace=True)
+        await budget(books, period="ever", unit="requests", replace=True)
     assert await total(books) == (0, 1500)
 
 

@@ -74,10 +74,11 @@ def runs_of(parts: Sequence[KeyShares]) -> TakenRuns:
         there = np.flatnonzero(counts)
         return TakenRuns(there, [USAGE] * there.size, counts[there], frame)
     any_of_it = frame.select(pl.any_horizontal(pl.col(name) != 0 for name in SHARES)).to_series()
-    kept = ~special | any_of_it.to_numpy()
-    keys, of_part, special = keys[kept], of_part[kept], special[kept]
+    there = np.flatnonzero(~special | any_of_it.to_numpy())
+    # Those of nobody come first of their part, wherever their numbers lie among those of keys.
+    there = there[np.argsort(2 * of_part[there] + ~special[there], kind="stable")]
+    keys, of_part, special = keys[there], of_part[there], special[there]
     begins = np.diff(of_part, prepend=-1).astype(np.bool_) | special
-    # Those of nobody are the first of their part.
     begins[1:] |= special[:-1]
     firsts = np.flatnonzero(begins)
     key = pl.col("usage_key_id")
@@ -85,7 +86,7 @@ def runs_of(parts: Sequence[KeyShares]) -> TakenRuns:
         of_part[firsts],
         [_LINES.get(first, USAGE) for first in keys[firsts].tolist()],
         np.diff(firsts, append=keys.size),
-        frame.filter(pl.Series(kept)).with_columns(
+        frame[there].with_columns(
             pl.when(key == OF_NO_REQUEST).then(NOBODY).otherwise(key).alias("usage_key_id")
         ),
     )
