@@ -45,6 +45,11 @@ async def post_events(request: ApiRequest) -> Response[bytes]:
     `unknown` names attributes of the data that nobody reads: they are dropped, and nothing in them
     is counted.
     """
+    if "ce-specversion" in request.headers:
+        raise UnsupportedMediaError(
+            "ce-specversion: found attributes as headers, CloudEvents' binary mode.",
+            "Send structured mode, application/cloudevents+json: both in one object.",
+        )
     encoding = _encoding(request.headers.get("content-type", ""))
     header = BatchHeader.from_headers(dict(request.headers.items()))
     body = await whole_body(request)

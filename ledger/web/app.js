@@ -100,6 +100,8 @@ function ofHouse(asked) {
     ["figures", "Key figures", () => figures(asked, margin)],
     ["days", "Revenue and cost by day", () => days(asked)],
     ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked, margin)],
+    ["kinds", "Cost by kind", () => kinds(asked)],
+    ["producers", "Who makes tokens of what", () => producers(asked)],
     ["extras", "Counted beside tokens", () => extras(asked)],
     ["agents", "Agents", async () => agentsTable(await call(`/v1/agents?${within(asked)}`))],
   ] : [];
@@ -196,6 +198,26 @@ async function groups(asked, margin) {
   const rows = report.items.length ? [...report.items, { ...report.total, total: true }] : [];
   const note = rows.length ? [make("p", { className: "dim", textContent: `After idle: ${report.idle_policy}.` })] : [];
   return [...table(`margin-by-${by}`, columns, rows, "No usage in this month."), ...note];
+}
+
+// What a cost lacks stands among the key figures.
+async function kinds(asked) {
+  const { kinds, currency } = await call(`/v1/costs?${within(asked)}`);
+  if (!kinds) return null;
+  const columns = [{ name: "kind", of: (row) => (row.facility_id ? `${row.kind} of ${row.facility_id}` : row.kind), raw: (row) => row.kind },
+    { name: "site", filed: true, of: (row) => row.facility_id }, { name: `cost ${currency}`, n: true, of: (row) => cents(row.amount), raw: (row) => row.amount },
+    { name: "of all", n: true, of: (row) => percent(row.percent), raw: (row) => row.percent }];
+  return table("cost-by-kind", columns, kinds, "Nothing was spent in this month.");
+}
+
+async function producers(asked) {
+  const report = await call(`/v1/producers?${within(asked)}`).catch((error) => { if (error.status === 401) throw error; });
+  if (!report?.items.length) return null;
+  const number = (name, field, shown) => ({ name, n: true, of: (row) => (row[field] === null ? "–" : shown(row[field])), raw: (row) => row[field] });
+  const columns = [{ name: report.by, of: (row) => row.name }, number("output tokens", "output_tokens", group), number("GPU hours", "gpu_hours", cents),
+    number("used", "utilisation_percent", percent), number("J an output token", "joules_per_output_token", cents), number("tokens a kWh", "output_tokens_per_kwh", cents),
+    number(`cost ${report.currency} a million output`, "cost_per_million_output", cents), number(`revenue ${report.currency} a GPU hour`, "revenue_per_gpu_hour", cents)];
+  return table("producers", columns, report.items, "");
 }
 
 async function chargesBy(asked, by) {

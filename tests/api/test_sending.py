@@ -143,6 +143,7 @@ async def test_a_seventh_digit_of_a_time_is_cut_without_complaint(served: Served
         ),
         (b"{}", {"Content-Type": "text/plain"}, 415, "Content-Type"),
         (b"{}", {"Content-Encoding": "br"}, 415, "Content-Encoding"),
+        (b"{}", {"ce-specversion": "1.0", "ce-id": "1"}, 415, "structured mode"),
         (b"{}", {"tl-source": SOURCE}, 400, "tl-producer"),
     ],
 )

@@ -216,7 +216,7 @@ async def test_a_margin_with_parked_windows_says_so_and_is_never_too_good(
     }
     with pytest.raises(MissingInputError, match="allocation"):
         await margin_report(worker, **asked)
-    report = await margin_report(worker, **asked, without_cost=True)
+    report = await margin_report(worker, **asked, without=("cost",))
     assert report.missing is not None
     assert [row.requests for row in report.rows] == [4]
 

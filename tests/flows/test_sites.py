@@ -88,7 +88,7 @@ async def margin(connection: Connection, since: datetime, until: datetime) -> Ma
         since=since,
         until=until,
         cut_off=cut_off,
-        without_cost=True,
+        without=("cost",),
     )
 
 

@@ -232,7 +232,7 @@ async def test_what_hides_in_another_leaf_is_unknown_and_not_none_of_it(gate: Ga
         until=UNTIL,
         cut_off=cut_off,
         by=("model",),
-        without_cost=True,
+        without=("cost",),
     )
     found = margin_json.to_json(report)
     assert {

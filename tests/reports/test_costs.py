@@ -120,6 +120,16 @@ async def test_groups_kinds_and_days_come_to_the_same(
     assert "cost of each day: " + 2 * "█" not in shown, "the second cost more"
 
 
+async def test_revenue_that_no_rate_converts_hides_no_cost(
+    worker: Connection, books: Books
+) -> None:
+    await used(books)
+    await books.charge(START, "3", buyer=BUYERS[0], currency="USD")
+    await settled(worker)
+    _, said = await told(worker)
+    assert (said["currency"], Decimal(said["total"]["cost"])) == ("EUR", Decimal("52.6"))
+
+
 async def test_a_cost_that_lacks_something_is_unknown_everywhere(
     worker: Connection, books: Books
 ) -> None:

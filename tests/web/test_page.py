@@ -14,7 +14,9 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from ledger import clock
 from ledger.domain.author import Author
+from ledger.domain.period import HOUR
 from ledger.flows.books.close_month import close_month
+from ledger.flows.cost.allocate import allocate
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.keys import create_api_key
 from ledger.settings import Settings
@@ -23,7 +25,7 @@ from ledger.wire.inputs import NewApiKey
 from tests.api.served import application, serve
 from tests.api.test_connections import listening
 from tests.flows.billing import WINDOW, subscribed
-from tests.support.books import Buyer, Tokens
+from tests.support.books import Books, Buyer, Tokens
 from tests.support.database import Database
 from tests.support.waiting import PATIENCE_S
 
@@ -91,6 +93,25 @@ async def test_the_house_sees_revenue_without_any_cost(
         await expect(page.locator("#month")).to_have_value("2023-11")
         await expect(page.locator("#zone")).to_have_text("UTC")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+async def test_the_house_sees_what_was_spent_on_what_and_who_makes_tokens_of_it(
+    browser: Browser, shown: Shown, worker: Connection, width: int
+) -> None:
+    books = Books(worker)
+    await books.facility()
+    await books.lease(WINDOW, WINDOW + HOUR, rate="4", currency="USD")
+    await books.deployment(WINDOW, WINDOW + HOUR)
+    await allocate(worker, now=clock.now())
+    async with opened(browser, shown, shown.keys["finance"], width) as page:
+        await expect(page.locator("#kinds tbody")).to_contain_text("hardware4.00100.0 %")
+        await expect(page.locator("#producers tbody tr")).to_have_count(1)
+        await expect(page.locator("#producers tbody")).to_contain_text("20.00")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    async with opened(browser, shown, shown.keys["second"], width) as page:
+        await expect(page.locator("#invoices")).to_be_visible()
+        await expect(page.locator("#kinds")).to_be_hidden()
 
 
 @pytest.mark.parametrize("by", ["tier", "customer", "model", "agent"])

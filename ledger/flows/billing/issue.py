@@ -17,7 +17,7 @@ from ledger.domain.books.booking import Currencies, invoice_issued
 from ledger.domain.books.journal import JournalEntry
 from ledger.domain.errors import ConflictError, InvalidInputError, MissingInputError
 from ledger.domain.parked import Parked
-from ledger.domain.period import hour_start, zone
+from ledger.domain.period import describe_days, hour_start, zone
 from ledger.flows.billing.apply_credit import keep_applied
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.pricing.rate import rate
@@ -240,24 +240,22 @@ def _check_rated(draft: InvoiceDraft, unrated: Sequence[Parked]) -> None:
 
 
 def _check_period(draft: InvoiceDraft, now: datetime, allow: IssueRules) -> None:
+    name, zone_name = draft.subscription.subscription_id, draft.subscription.zone
+    days = f"{describe_days(draft.period, zone_name)} ({zone_name})"
     if draft.is_billed and not (allow.supplementary and draft.lines):
         raise ConflictError(
-            f"The period of {draft.subscription.subscription_id} from "
-            f"{draft.period.start.isoformat()} is invoiced already.",
+            f"The period of {name}, {days}, is invoiced already.",
             "Ask for a supplementary invoice to bill what is new."
             if draft.lines
             else "Nothing is left to bill.",
         )
     if now < draft.period.end and not allow.open_period:
         raise ConflictError(
-            f"The billing period ends at {draft.period.end.isoformat()}, which is not over.",
+            f"The billing period of {name}, {days}, is not over.",
             "Wait for its end, or allow an open period.",
         )
     if not draft.lines:
-        raise InvalidInputError(
-            f"There is nothing to bill for {draft.subscription.subscription_id} from "
-            f"{draft.period.start.isoformat()} to {draft.period.end.isoformat()}."
-        )
+        raise InvalidInputError(f"There is nothing to bill for {name}, {days}.")
     check_bounds(draft.lines, draft.currency)
 
 

@@ -98,7 +98,7 @@ async def costs_report(
     connection: Connection, scope: ReportScope, by: Sequence[str] = ("tier",)
 ) -> CostsReport:
     """Costs of a period, unknown where they lack something: the margin in it says what."""
-    margin = await margin_report(connection, **scope, by=by, without_cost=True)
+    margin = await margin_report(connection, **scope, by=by, without=("cost", "revenue"))
     if margin.missing is not None:
         return CostsReport(margin, ())
     entity = await find_entity(connection, margin.entity_id)

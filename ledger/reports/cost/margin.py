@@ -3,7 +3,7 @@
 Refused with the names of what is missing where a cost is incomplete, never shown as 100 %.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -140,11 +140,12 @@ async def margin_report(
     until: datetime,
     cut_off: CutOff,
     by: Sequence[str] = ("tier",),
-    without_cost: bool = False,
+    without: Collection[str] = (),
 ) -> MarginReport:
     """Margins per group; MissingInputError names what a cost or the conversion of it lacks.
 
-    `without_cost`: revenue and usage stand where cost is missing, and the report says so.
+    Without cost, revenue and usage stand where it is missing, and the report says so; without
+    revenue no charge is read.
     """
     _check(since, until, by)
     within: Within = {"since": since, "until": until, "batch_seq": cut_off.batch_seq}
@@ -153,41 +154,65 @@ async def margin_report(
     try:
         stretches, sites = await _costs(connection, entity_id, by, within)
     except MissingInputError as error:
-        if not without_cost:
+        if "cost" not in without:
             raise
         stretches, sites, missing = [], [], str(error)
     lines = [line for stretch in stretches for line in stretch.cost]
     entity = await _entity_of(connection, entity_id)
-    charged = await find_charged(
-        connection, Period(since, until), entity_id=entity_id, batch_seq=cut_off.batch_seq
-    )
-    charges = await margin.sum_charges(
-        connection, by=by, charged=charged, entity_id=entity_id, **within
-    )
     usage = await margin.sum_usage(connection, by=by, entity_id=entity_id, **within)
-    currency = _cost_currency(lines, charges, entity)
-    converted, conversions = await convert(connection, charges, currency, entity, charged, within)
+    revenue = _Revenue(_cost_currency(lines, (), entity))
+    if "revenue" not in without:
+        revenue = await _revenue(connection, entity, lines, by, within)
     site_of = await find_scope_sites(connection, entity_id=entity_id, **within) if sites else {}
     shares = SiteShares(_by_site(sites), site_of)
-    shaped = shape(stretches=stretches, usage=usage, charges=converted, by=by, sites=shares)
+    shaped = shape(stretches=stretches, usage=usage, charges=revenue.charges, by=by, sites=shares)
     return MarginReport(
         entity_id=entity_id,
         since=since,
         until=until,
         cut_off=cut_off,
-        currency=currency,
+        currency=revenue.currency,
         by=tuple(by),
         rows=shaped.rows,
         own_lines=shaped.own_lines,
         total=sum_rows(shaped.rows, ("total",)),
         conservation=await _conservation(connection, entity_id, lines, within),
-        conversions=conversions,
+        conversions=revenue.conversions,
         missing=missing,
         site_costs=tuple(sites),
         sites_left=shaped.sites_left,
         policies=tuple(await find_idle_policies(connection, entity_id=entity_id, **within)),
         implausible=tuple(await list_implausible(connection, entity_id=entity_id, **within)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Revenue:
+    """What was earned, in the currency of the cost, and by which rates it was converted."""
+
+    currency: str
+    charges: Sequence[ChargeSum] = ()
+    conversions: tuple[Conversion, ...] = ()
+
+
+async def _revenue(
+    connection: Connection,
+    entity: LegalEntity,
+    lines: Sequence[CostSum],
+    by: Sequence[str],
+    within: Within,
+) -> _Revenue:
+    name = entity.entity_id
+    charged = await find_charged(
+        connection,
+        Period(within["since"], within["until"]),
+        entity_id=name,
+        batch_seq=within["batch_seq"],
+    )
+    charges = await margin.sum_charges(connection, by=by, charged=charged, entity_id=name, **within)
+    currency = _cost_currency(lines, charges, entity)
+    converted, conversions = await convert(connection, charges, currency, entity, charged, within)
+    return _Revenue(currency, converted, conversions)
 
 
 async def recall_for_margin(connection: Connection, within: OfEntity) -> None:

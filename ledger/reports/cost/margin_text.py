@@ -153,7 +153,7 @@ async def _read(connection: Connection, scope: ReportScope, asked: Asked) -> Mar
     by, intervals = names_of(asked.options["by"]), asked.options["intervals"]
     if intervals not in YES_OR_NO:
         raise InvalidInputError(f"intervals: found {intervals!r}.", "Send yes or no.", "intervals")
-    report = await margin_report(connection, **scope, by=by, without_cost=True)
+    report = await margin_report(connection, **scope, by=by, without=("cost",))
     if intervals == NO:
         return report
     return replace(report, intervals=await find_intervals(connection, report))

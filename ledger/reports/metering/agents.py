@@ -54,7 +54,7 @@ class AgentsReport:
 
 async def agents_report(connection: Connection, scope: ReportScope) -> AgentsReport:
     """Agents by customer: their usage at its price and cost, and their runs."""
-    margin = await margin_report(connection, **scope, by=("customer", "agent"), without_cost=True)
+    margin = await margin_report(connection, **scope, by=("customer", "agent"), without=("cost",))
     runs = await sum_agents(
         connection,
         entity_id=scope["entity_id"],
