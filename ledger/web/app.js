@@ -101,7 +101,7 @@ function ofHouse(asked) {
     ["days", "Revenue and cost by day", () => days(asked)],
     ["groups", `By ${$("by").selectedOptions[0].text}`, () => groups(asked, margin)],
     ["kinds", "Cost by kind", () => kinds(asked)],
-    ["producers", "Who makes tokens of what", () => producers(asked)],
+    ["producers", "Producers, least cost first", () => producers(asked)],
     ["extras", "Counted beside tokens", () => extras(asked)],
     ["agents", "Agents", async () => agentsTable(await call(`/v1/agents?${within(asked)}`))],
   ] : [];
