@@ -1,45 +1,29 @@
 -- name: find_plain_days
 -- Which of some days, by their place, nothing is stored of, lack no count, count no extras and are priced from end to end,
--- for all models, by one subscription of the customer's own that is billed in the entity's zone. Of most customers nothing
--- is there from the first of their days to the last, which is asked once. OFFSET 0 holds the planner to an index for each of
--- few days.
+-- for all models, by one subscription of the customer's own that is billed in the entity's zone. OFFSET 0 holds the planner
+-- to an index for each of few days.
 -- charge_day, usage_day (customer_id, day_start), usage_mark, extra_delta (customer_id, window_start).
 WITH days AS MATERIALIZED (
   SELECT n.place - 1 AS place, n.customer_id, (:sinces::timestamptz[])[n.span] AS since, (:untils::timestamptz[])[n.span] AS until
     FROM unnest(:customers::text::text[], :spans::text::int[]) WITH ORDINALITY AS n (customer_id, span, place)
-), asked AS MATERIALIZED (
-  SELECT n.customer_id, min(n.since) AS since, max(n.until) AS until FROM days n GROUP BY 1
-), held AS MATERIALIZED (
-  SELECT n.customer_id FROM asked n
-   WHERE EXISTS (SELECT FROM charge_day c
-                  WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until OFFSET 0)
-      OR EXISTS (SELECT FROM usage_day u
-                  WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0)
-      OR EXISTS (SELECT FROM usage_mark u
-                  WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
-                    AND u.batch_seq <= :batch_seq OFFSET 0)
-      OR EXISTS (SELECT FROM extra_delta u
-                  WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
-                    AND u.batch_seq <= :batch_seq OFFSET 0)
 ), subscribed AS MATERIALIZED (
   SELECT s.customer_id, s.subscription_id, s.rate_card_id, s.valid,
          s.zone = :zone AND s.payer_id = s.customer_id AND s.models = model_ranges(model_range(NULL, NULL)) AS is_plain
-    FROM subscriptions_of(ARRAY(SELECT n.customer_id FROM asked n), :batch_seq) s
+    FROM subscriptions_of(ARRAY(SELECT DISTINCT n.customer_id FROM days n), :batch_seq) s
 ), plain AS (
   SELECT n.place, min(s.subscription_id) AS subscription_id, min(s.rate_card_id) AS rate_card_id
     FROM days n
     JOIN subscribed s ON s.customer_id = n.customer_id AND s.valid && tstzrange(n.since, n.until)
-   WHERE n.customer_id NOT IN (SELECT h.customer_id FROM held h)
-      OR NOT (EXISTS (SELECT FROM charge_day c
-                       WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until OFFSET 0)
-           OR EXISTS (SELECT FROM usage_day u
-                       WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0)
-           OR EXISTS (SELECT FROM usage_mark u
-                       WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
-                         AND u.batch_seq <= :batch_seq OFFSET 0)
-           OR EXISTS (SELECT FROM extra_delta u
-                       WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
-                         AND u.batch_seq <= :batch_seq OFFSET 0))
+   WHERE NOT EXISTS (SELECT FROM charge_day c
+                      WHERE c.customer_id = n.customer_id AND c.day_start >= n.since AND c.day_start < n.until OFFSET 0)
+     AND NOT EXISTS (SELECT FROM usage_day u
+                      WHERE u.customer_id = n.customer_id AND u.day_start >= n.since AND u.day_start < n.until OFFSET 0)
+     AND NOT EXISTS (SELECT FROM usage_mark u
+                      WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                        AND u.batch_seq <= :batch_seq OFFSET 0)
+     AND NOT EXISTS (SELECT FROM extra_delta u
+                      WHERE u.customer_id = n.customer_id AND u.window_start >= n.since AND u.window_start < n.until
+                        AND u.batch_seq <= :batch_seq OFFSET 0)
    GROUP BY 1
   HAVING count(*) = 1 AND bool_and(s.is_plain AND s.valid @> tstzrange(n.since, n.until))
    ORDER BY 1
