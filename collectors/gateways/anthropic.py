@@ -5,6 +5,9 @@ An answer of several turns of the model lists them as `iterations`; what one of 
 in none of the totals beside them, so that the turns are what counts.
 """
 
+from collections import Counter
+from collections.abc import Mapping
+
 from collectors.errors import GatewayUsageError
 from collectors.gateways.fields import (
     LIFETIMES,
@@ -34,7 +37,8 @@ _OBJECTS = {
     "server_tool_use": frozenset(TOOLS),
     "output_tokens_details": frozenset({_THINKING}),
 }
-_KNOWN = frozenset((*_COUNTS, *_OBJECTS))
+# Of one of the iterations, these alone.
+_OBJECTS_INSIDE = {"cache_creation": frozenset(LIFETIMES)}
 
 
 def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
@@ -46,7 +50,9 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     added = {
         # No turn read more than its own input: their sum is no context of any.
         "context_tokens": max(map(_read_at_once, iterations), default=0),
-        "other": tool_calls(details(usage, "server_tool_use")) | _unread(usage),
+        "other": tool_calls(details(usage, "server_tool_use"))
+        | _unread(usage)
+        | _unread_inside(iterations),
     }
     return result | {name: said for name, said in added.items() if said}
 
@@ -59,9 +65,14 @@ def _iterations_summed(usage: RawUsage, iterations: list[RawUsage]) -> RawUsage:
     """The usage with the sums of its turns for its counts; refuses turns of several models."""
     if not iterations:
         return usage
-    models = {iteration["model"] for iteration in iterations if iteration.get("model") is not None}
+    # What compacts names no model. Of other turns, one that names none is of the answer's own.
+    models = {
+        str(iteration.get("model") or "the answer's own model")
+        for iteration in iterations
+        if iteration.get("model") or iteration.get("type") != "compaction"
+    }
     if len(models) > 1:
-        named = ", ".join(sorted(map(str, models)))
+        named = ", ".join(sorted(models))
         raise GatewayUsageError(f"usage.{_ITERATIONS}: of {named}; send an event for each model")
     counts = _sums(iterations, _COUNTS)
     for name, tokens in counts_at(usage, _COUNTS).items():
@@ -109,7 +120,26 @@ def _output(usage: RawUsage) -> UsageBody:
 
 
 def _unread(usage: RawUsage) -> dict[str, int]:
-    unread_numbers = unread(usage, _KNOWN)
-    for name, known in _OBJECTS.items():
-        unread_numbers |= unread(details(usage, name), known, within=f"unread.{name}")
-    return unread_numbers
+    return _beyond(usage, (*_COUNTS, _ITERATIONS), _OBJECTS, within="unread")
+
+
+def _unread_inside(iterations: list[RawUsage]) -> dict[str, int]:
+    """What nobody reads of the turns, added up over them."""
+    sums: Counter[str] = Counter()
+    for iteration in iterations:
+        sums.update(_beyond(iteration, _COUNTS, _OBJECTS_INSIDE, within=f"unread.{_ITERATIONS}"))
+    return dict(sums)
+
+
+def _beyond(
+    usage: RawUsage,
+    counts: tuple[str, ...],
+    objects: Mapping[str, frozenset[str]],
+    *,
+    within: str,
+) -> dict[str, int]:
+    """Counts beside those that are read, of the usage and of the objects in it."""
+    numbers = unread(usage, frozenset((*counts, *objects)), within=within)
+    for name, known in objects.items():
+        numbers |= unread(details(usage, name), known, within=f"{within}.{name}")
+    return numbers

@@ -68,7 +68,7 @@ _OBJECTS = (*_INPUT_DETAILS, *_OUTPUT_DETAILS, *_LIFETIMES)
 _RESEARCHED = ("citation_tokens", "num_search_queries")
 # What was heard, of transcriptions and of Mistral's prompts.
 _SECONDS = ("seconds", "prompt_audio_seconds")
-# Tools that a relay of Anthropic's answers counts.
+# Tools that a relay of Anthropic's answers counts; LiteLLM has them in details too.
 _TOOL_USE = "server_tool_use"
 _KNOWN = frozenset(
     (
@@ -118,8 +118,10 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         **_modality("cache_read", cached),
         **_modality("output", outputs),
     }
-    inner = _beside_each_other(unread(inputs, _KNOWN_INSIDE), unread(outputs, _KNOWN_INSIDE))
-    other = heard | _tools(usage) | unread(usage, _KNOWN) | inner
+    inner = _beside_each_other(
+        unread(inputs, _KNOWN_INSIDE | TOOLS.keys()), unread(outputs, _KNOWN_INSIDE)
+    )
+    other = heard | tool_calls(inputs) | _tools(usage) | unread(usage, _KNOWN) | inner
     added = {"modality": modality, "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
 

@@ -16,25 +16,37 @@ from collectors.gateways.fields import (
     needed,
     rest,
     unread,
+    whole,
 )
 
 _PREFIX = "gen_ai.usage."
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+# Vercel's count of what was cached, and of the rest, which it tells since input has both.
+_VERCEL_READ, _VERCEL_FRESH = (
+    "ai.usage.cachedInputTokens",
+    "ai.usage.inputTokenDetails.noCacheTokens",
+)
+_VERCEL_PROVIDER = "ai.model.provider"
 # As the conventions have and had them, and as pydantic's libraries hand on what a provider said.
+# Sentry's, and Vercel's beside them, follow.
 _READ = (
     *("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"),
     *("gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.details.cache_read_input_tokens"),
     *("gen_ai.usage.details.cached_tokens", "gen_ai.usage.input_tokens.cached"),
+    *("gen_ai.usage.cache_read_tokens", "gen_ai.usage.cached_input_tokens"),
+    *(_VERCEL_READ, "ai.usage.inputTokenDetails.cacheReadTokens"),
 )
 _WRITTEN = (
     *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"),
     *("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.details.cache_write_tokens"),
-    "gen_ai.usage.details.cache_creation_input_tokens",
+    *("gen_ai.usage.details.cache_creation_input_tokens", "gen_ai.usage.cache_write_tokens"),
+    *("gen_ai.usage.input_tokens.cache_write", "ai.usage.inputTokenDetails.cacheWriteTokens"),
 )
 _REASONING = (
     *("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
-    "gen_ai.usage.details.reasoning_tokens",
+    *("gen_ai.usage.details.reasoning_tokens", "gen_ai.usage.output_tokens.reasoning"),
+    *("ai.usage.reasoningTokens", "ai.usage.outputTokenDetails.reasoningTokens"),
 )
 _TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 _MODALITY = {
@@ -59,6 +71,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         raise GatewayUsageError(
             f"usage.{_OPERATION}: {operation} repeats the model calls in it; send those"
         )
+    _check_vercel(usage)
     read = agreed("cache reads", counts_at(usage, _READ))
     written = agreed("cache writes", counts_at(usage, _WRITTEN))
     reasoning = agreed("reasoning tokens", counts_at(usage, _REASONING))
@@ -113,3 +126,14 @@ def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:
             " what the rest is"
         )
     return fitting[0]
+
+
+def _check_vercel(usage: RawUsage) -> None:
+    """Refuse a count of what was cached that may lie in the input or beside it."""
+    provider = str(usage.get(_VERCEL_PROVIDER, ""))
+    beside = any(name in provider for name in ("anthropic", "bedrock"))
+    if beside and whole(usage.get(_VERCEL_READ)) and usage.get(_VERCEL_FRESH) is None:
+        raise GatewayUsageError(
+            f"usage.{_VERCEL_READ}: of {provider} it was beside the input in older versions; "
+            f"send {_VERCEL_FRESH} too"
+        )

@@ -60,6 +60,7 @@ ProblemCode = Literal[
     "times_unordered",
     "estimate_complete",
     "context_beyond_input",
+    "modality_beyond_side",
     "two_customers",
 ]
 

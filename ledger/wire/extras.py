@@ -4,7 +4,7 @@ A part is of the tokens of a leaf, and priced as these are where no price is for
 counted beside tokens and cost nothing without a price.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -80,6 +80,7 @@ SAME_AS: Mapping[str, str] = MappingProxyType(
 )
 # The mappings of `data.usage` that hold counts by names, and of each the names that are read.
 GROUPS = ("modality", "other")
+SIDES = ("input", "cache_read", "output")
 NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         group: frozenset(
@@ -89,5 +90,12 @@ NAMES: Mapping[str, frozenset[str]] = MappingProxyType(
             if field.startswith(f"{group}.")
         )
         for group in GROUPS
+    }
+)
+# What is read of each side of `modality`: kinds of content, of which a token is one at most.
+KINDS_OF: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        side: sorted(name for name in NAMES["modality"] if name.startswith(f"{side}."))
+        for side in SIDES
     }
 )

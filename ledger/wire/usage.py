@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 from ledger.wire.errors import problem_at
-from ledger.wire.extras import EXTRAS, QUANTITY_MAX
+from ledger.wire.extras import EXTRAS, KINDS_OF, QUANTITY_MAX
 from ledger.wire.fields import (
     Count,
     Currency,
@@ -219,6 +219,7 @@ class Usage:
                 "estimate_complete",
             )
         self._check_context(leaves)
+        self._check_modality(leaves)
         self._check_extras()
 
     def _check_context(self, leaves: TokenLeaves) -> None:
@@ -230,6 +231,20 @@ class Usage:
                 "send the largest single input, which is a part of all input",
                 "context_beyond_input",
             )
+
+    def _check_modality(self, leaves: TokenLeaves) -> None:
+        said, whole = self.modality or {}, leaves.input_tokens
+        cached = leaves.cache_read if leaves.cache_read is not None else whole
+        tokens = {"input": whole, "cache_read": cached, "output": leaves.output_tokens}
+        for side, kinds in KINDS_OF.items():
+            of_kinds, of_side = sum(said.get(kind) or 0 for kind in kinds), tokens[side]
+            if of_side is not None and of_kinds > of_side:
+                raise problem_at(
+                    f"usage.modality.{side}",
+                    f"{of_kinds} tokens by kind of content, of {of_side}",
+                    "send of each kind its part of the tokens counted there",
+                    "modality_beyond_side",
+                )
 
     def _check_extras(self) -> None:
         groups = {"modality": self.modality or {}, "other": self.other or {}}

@@ -144,13 +144,6 @@ def test_what_should_be_a_list_of_counts_and_is_none_is_refused(
         GATEWAYS[gateway]({**usage, name: odd})
 
 
-@pytest.mark.parametrize("operation", [["chat"], {"name": "chat"}, 5, None])
-def test_a_span_whose_operation_is_no_text_is_read(operation: Any) -> None:
-    usage = {"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 3}
-    read = GATEWAYS["otel"]({**usage, "gen_ai.operation.name": operation})
-    assert (read["input_total"], read["output_total"]) == (5, 3)
-
-
 @pytest.mark.parametrize("hits", [{"prompt_cache_hit_tokens": 0}, {}])
 def test_hits_and_misses_that_a_relay_left_unfilled_say_nothing(hits: dict[str, int]) -> None:
     unfilled = {**hits, "prompt_cache_miss_tokens": 0}
@@ -174,6 +167,7 @@ def test_an_answer_without_a_usage_object_is_refused(gateway: str, usage: Any) -
     ("turns", "said"),
     [
         ([{"model": "m"}, {"model": "n"}], "of m, n"),
+        ([{"type": "message"}, {"type": "advisor_message", "model": "n"}], "of n, the answer's"),
         ([{"input_tokens": 1, "output_tokens": 9}], "less than the 5 beside them"),
         ([None], "found None"),
     ],
@@ -181,6 +175,16 @@ def test_an_answer_without_a_usage_object_is_refused(gateway: str, usage: Any) -
 def test_turns_that_are_not_all_of_one_model_are_refused(turns: list[Any], said: str) -> None:
     with pytest.raises(GatewayUsageError, match=said):
         GATEWAYS["anthropic"]({"input_tokens": 5, "output_tokens": 1, "iterations": turns})
+
+
+def test_turns_hand_on_only_what_nobody_reads_of_them() -> None:
+    turn = {"input_tokens": 9, "output_tokens": 1, "cache_creation": {"ephemeral_2h_tokens": 4}}
+    usage = GATEWAYS["anthropic"]({**turn, "iterations": [{**turn, "new_tokens": 3}, turn]})
+    assert (usage["input_total"], usage["output_total"]) == (18, 2)
+    assert usage["other"] == {
+        "unread.iterations.cache_creation.ephemeral_2h_tokens": 8,
+        "unread.iterations.new_tokens": 3,
+    }
 
 
 def test_a_context_is_the_largest_turn_and_not_the_sum_of_all() -> None:
@@ -198,15 +202,6 @@ def test_a_context_of_gemini_is_its_prompt_without_what_tools_put_beside_it() ->
     usage = GATEWAYS["gemini"]({**raw, "toolUsePromptTokenCount": 20_000})
     assert (usage["input_total"], usage["context_tokens"]) == (210_000, 190_000)
     assert "context_tokens" not in GATEWAYS["gemini"](raw)
-
-
-@pytest.mark.parametrize("operation", ["embeddings", "rerank"])
-def test_a_span_of_an_operation_without_output_may_say_nothing_of_it(operation: str) -> None:
-    said = {"gen_ai.usage.input_tokens": 5}
-    usage = GATEWAYS["otel"]({**said, "gen_ai.operation.name": operation})
-    assert (usage["input_total"], usage["output_total"], usage["complete"]) == (5, 0, True)
-    with pytest.raises(GatewayUsageError, match="output_tokens"):
-        GATEWAYS["otel"]({**said, "gen_ai.operation.name": "chat"})
 
 
 def test_a_modality_of_gemini_given_in_parts_is_their_sum() -> None:
@@ -264,6 +259,16 @@ def test_what_was_heard_is_counted_in_its_own_unit() -> None:
     assert GATEWAYS["openai"](heard)["other"] == {"audio.milliseconds": 27_500}
     spoken = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_audio_seconds": 3}
     assert GATEWAYS["openai"](spoken)["other"] == {"audio.seconds": 3}
+
+
+def test_searches_that_a_relay_counts_in_details_are_counted() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 1}
+    inside = {"prompt_tokens_details": {"cached_tokens": 0, "web_search_requests": 2}}
+    for beside in ({}, {"server_tool_use": {"web_search_requests": 2}}):
+        assert GATEWAYS["openai"]({**usage, **inside, **beside})["other"] == {
+            "web_search.requests": 2
+        }
+    assert "other" not in GATEWAYS["openai"]({**usage, "prompt_tokens_details": {}})
 
 
 def test_silence_that_is_charged_by_its_length_is_nothing() -> None:

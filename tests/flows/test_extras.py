@@ -101,7 +101,7 @@ SAID: list[tuple[dict[str, Any], dict[str, int]]] = [
         {"input_audio": 25, "input_cache_read_audio": 15, "output_audio": 3},
     ),
     (
-        {"modality": {"input.image": 900, "input.video": 900}},
+        {"modality": {"input.image": 900, "input.video": 100}},
         {"input_image": 900, "input_video": 100},
     ),
     (

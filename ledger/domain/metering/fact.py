@@ -118,6 +118,7 @@ class Reason(StrEnum):
     NO_COUNTS = "no_counts"
     ESTIMATE_COMPLETE = "estimate_complete"
     CONTEXT_BEYOND_INPUT = "context_beyond_input"
+    MODALITY_BEYOND_SIDE = "modality_beyond_side"
     TWO_CUSTOMERS = "two_customers"
     WRONG_SOURCE = "wrong_source"
     WRONG_PLACE = "wrong_place"

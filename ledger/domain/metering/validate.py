@@ -5,6 +5,7 @@ put to that reference, which decides and explains. Two rules need what the wire 
 present moment, and how long a span the ledger spreads.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from ledger.domain.period import EPOCH, MICROSECOND
 from ledger.domain.pricing.outcome import BITS
 from ledger.domain.pricing.rate_card import BAND_EDGES
 from ledger.wire.events import FUTURE_TOLERANCE
+from ledger.wire.extras import KINDS_OF
 from ledger.wire.usage import (
     ESTIMATE_SOURCES,
     LEAF_TOKENS_MAX,
@@ -113,6 +115,7 @@ class _Said:
         ]
         if self.says(EXTRAS_SAID):
             rules.append(pl.col(EXTRAS_SAID).str.contains(_ABSURD_EXTRA))
+            rules += self._beyond_side()
         if self.says("cost_amount"):
             rules.append(~pl.col("cost_amount").str.contains(AMOUNT_PLAIN))
         return pl.any_horizontal(rules).fill_null(value=False).alias("suspect")
@@ -210,6 +213,14 @@ class _Said:
             *self._if_said("subject", pl.col("subject") != pl.col("customer_ref")),
         )
 
+    def _beyond_side(self) -> Sequence[pl.Expr]:
+        """Of each side whether its kinds of content are more than its tokens."""
+        whole = pl.col("main_in") + self._plus(*_IN[1:])
+        cached = pl.coalesce("in_cache_read", whole) if self.says("in_cache_read") else whole
+        output = pl.col("main_out") + self._plus(*_OUT[1:])
+        tokens = {"input": whole, "cache_read": cached, "output": output}
+        return [_of_kinds(kinds) > tokens[side] for side, kinds in KINDS_OF.items()]
+
     def _absurd(self) -> pl.Expr:
         limit = pl.min_horizontal(
             pl.col("requests") * LEAF_TOKENS_PER_REQUEST_MAX, pl.lit(LEAF_TOKENS_MAX, pl.Int64)
@@ -303,6 +314,12 @@ def _band(context: pl.Expr) -> pl.Expr:
 
 def _bit(condition: pl.Expr, flag: int) -> pl.Expr:
     return condition.fill_null(value=False).cast(pl.Int32) * int(flag)
+
+
+def _of_kinds(kinds: Sequence[str]) -> pl.Expr:
+    said = pl.col(EXTRAS_SAID).str
+    counts = [said.extract(rf"(?:^|;)modality\.{re.escape(kind)}=(\d+)") for kind in kinds]
+    return pl.sum_horizontal(count.cast(pl.Int64, strict=False) for count in counts)
 
 
 def _is_estimated() -> pl.Expr:

@@ -170,6 +170,22 @@ def test_every_form_of_a_body_holds_the_same_items() -> None:
     assert len(split_body(b'[{"a": 1}, {')) == 1
 
 
+LEAVES: dict[str, Any] = {"input": {"uncached": 3, "cache_read": 4}, "output": {"visible": 2}}
+
+
+@pytest.mark.parametrize(
+    "modality",
+    [
+        {"input.audio": 5, "input.video": 2, "input.text": 9},
+        {"cache_read.audio": 4, "output.audio": 1, "output.image": 1},
+    ],
+)
+def test_kinds_of_content_may_be_all_of_a_side(modality: dict[str, int]) -> None:
+    assert prepared(usage_event(usage=LEAVES | {"modality": modality})).usage.height == 1
+    of_one_side = {"output": {"visible": 2}, "modality": modality | {"output.image": 0}}
+    assert prepared(usage_event(usage=of_one_side)).usage.height == 1
+
+
 @pytest.mark.parametrize(
     ("bend", "reason"),
     [
@@ -188,6 +204,17 @@ def test_every_form_of_a_body_holds_the_same_items() -> None:
         ({"data": usage_event(usage={})["data"]}, Reason.NO_COUNTS),
         ({"data": usage_event(usage={"input_total": -1})["data"]}, Reason.NEGATIVE_COUNT),
         ({"data": usage_event(usage={"input_total": 10_000_001})["data"]}, Reason.ABSURD_COUNT),
+        *(
+            (
+                {"data": usage_event(usage=LEAVES | {"modality": modality})["data"]},
+                Reason.MODALITY_BEYOND_SIDE,
+            )
+            for modality in (
+                {"input.audio": 5, "input.video": 3},
+                {"cache_read.audio": 5},
+                {"output.audio": 3},
+            )
+        ),
         (
             {"data": usage_event(usage={"input": {"uncached": 3}, "input_total": 4})["data"]},
             Reason.SUM_MISMATCH,

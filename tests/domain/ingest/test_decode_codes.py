@@ -23,6 +23,7 @@ BAD: dict[str, dict[str, Any]] = {
         "usage": USAGE,
     },
     "context_beyond_input": {"usage": USAGE | {"context_tokens": 2}},
+    "modality_beyond_side": {"usage": USAGE | {"modality": {"input.audio": 2}}},
     "estimate_complete": {"usage": USAGE | {"source": "char_estimate", "complete": True}},
 }
 
