@@ -1,7 +1,7 @@
 """Whole numbers beyond 64 bits as two words, high and low, compiled; none of them below zero.
 
-Quotients are guessed in floats and put right by what is left, which is exact: the guesses are one
-off at most, and what is left is small, so that what wraps beyond it does not matter.
+Quotients are guessed in floats and put right by what is left, which is exact: it is small, so that
+what wraps beyond it does not matter.
 """
 
 import numpy as np
@@ -9,9 +9,8 @@ import numpy as np
 from ledger.domain.compiled import compiled
 
 _U64 = np.uint64
-_0, _1, _15, _32, _49, _63 = _U64(0), _U64(1), _U64(15), _U64(32), _U64(49), _U64(63)
+_0, _1, _32, _63 = _U64(0), _U64(1), _U64(32), _U64(63)
 _LOW = _U64(0xFFFFFFFF)
-_DIGIT = _U64(0x7FFF)
 _WORD = np.float64(1 << 64)
 # What parts are made of must be below it.
 WHOLE_BITS = 111
@@ -87,27 +86,27 @@ def bit_length(a: Wide) -> int:
 @compiled
 def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide]:
     """`size` × `weight` ÷ `whole`, rounded down, and what is left; a weight is no more than the
-    whole, which has no more than WHOLE_BITS."""
-    scale = np.float64(whole[0]) * _WORD + np.float64(whole[1])
-    part, left = _0, (_0, _0)
-    # Digit by digit: what is left of one is below the whole, and 15 bits more have room.
-    for shift in (60, 45, 30, 15, 0):
-        upto = size >> _U64(shift)
-        if not upto:
-            # Leading digits that are 0 have no part and leave nothing.
-            continue
-        left = plus((left[0] << _15 | left[1] >> _49, left[1] << _15), times(weight, upto & _DIGIT))
-        rough = np.float64(left[0]) * _WORD + np.float64(left[1])
-        digit = _U64(rough / scale)  # exact: what is left puts it right
-        left = minus(left, times(whole, digit))
-        if left[0] >> _63:
-            digit -= _1
-            left = plus(left, whole)
-        elif not is_less(left, whole):
-            digit += _1
-            left = minus(left, whole)
-        part = (part << _15) + digit
-    return part, left
+    whole, which has no more than WHOLE_BITS, and the size no more than 63."""
+    scale = _rough(whole)
+    part = _U64(np.float64(size) * _rough(weight) / scale)  # exact: what is left puts it right
+    # The guess is off by 2^12 at most: what is left has a sign, and room beside it.
+    left = minus(times(weight, size), times(whole, part))
+    if left[0] >> _63:
+        more = _U64(_rough(minus((_0, _0), left)) / scale)  # exact: as above
+        part, left = part - more, plus(left, times(whole, more))
+    else:
+        more = _U64(_rough(left) / scale)  # exact: as above
+        part, left = part + more, minus(left, times(whole, more))
+    if left[0] >> _63:
+        return part - _1, plus(left, whole)
+    if is_less(left, whole):
+        return part, left
+    return part + _1, minus(left, whole)
+
+
+@compiled
+def _rough(a: Wide) -> float:
+    return np.float64(a[0]) * _WORD + np.float64(a[1])
 
 
 @compiled
