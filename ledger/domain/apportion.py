@@ -23,17 +23,21 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     [-4, -3, -3]
     """
     whole = sum(weights)
-    if whole <= 0 or any(weight < 0 for weight in weights):
+    if whole <= 0 or min(weights) < 0:
         raise InvalidInputError(
             f"{total} cannot be split by the weights {list(weights)[:5]}.",
             "Give weights of zero or more, not all zero.",
         )
-    sign = -1 if total < 0 else 1
-    shares = [divmod(abs(total) * weight, whole) for weight in weights]
-    left = abs(total) - sum(share for share, _ in shares)
-    first = sorted(range(len(shares)), key=lambda n: (-shares[n][1], n))[:left]
-    bonus = set(first)
-    return [sign * (share + (n in bonus)) for n, (share, _) in enumerate(shares)]
+    size = abs(total)
+    shares = [size * weight // whole for weight in weights]
+    left = size - sum(shares)
+    if left:
+        rests = [
+            share * whole - size * weight for share, weight in zip(shares, weights, strict=True)
+        ]
+        for n in sorted(range(len(shares)), key=rests.__getitem__)[:left]:
+            shares[n] += 1
+    return shares if total >= 0 else [-share for share in shares]
 
 
 def apportion_amount(total: Decimal, weights: Sequence[int]) -> list[Decimal]:

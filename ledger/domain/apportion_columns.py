@@ -32,28 +32,19 @@ class WideWeights(NamedTuple):
         return [high << 64 | low for high, low in pairs]
 
 
-def apportion_columns(totals: Sequence[int], weights: WideWeights) -> list[Parts]:
-    """Parts of each total in proportion to weights; as `apportion` refuses.
+def apportion_columns(totals: Sequence[int], weights: WideWeights) -> Parts:
+    """A row of parts of each total in proportion to weights; as `apportion` refuses.
 
     >>> ones = WideWeights(np.zeros(3, np.uint64), np.ones(3, np.uint64))
-    >>> [parts.tolist() for parts in apportion_columns([10, -4], ones)]
+    >>> apportion_columns([10, -4], ones).tolist()
     [[4, 3, 3], [-2, -1, -1]]
     """
     high, low = _sum(*weights)
     fits = 0 < (high << 64 | low) < 1 << WHOLE_BITS
-    return [
-        _parts(total, weights)
-        if fits and total.bit_length() <= _PART_BITS
-        else np.array(apportion(total, weights.to_list()), object)
-        for total in totals
-    ]
-
-
-def _parts(total: int, weights: WideWeights) -> Ints:
-    if not total:
-        return np.zeros(weights.low.size, np.int64)
-    shares = _shares(abs(total), *weights)
-    return shares if total > 0 else -shares
+    if fits and all(total.bit_length() <= _PART_BITS for total in totals):
+        return _parts(np.array(totals, np.int64), *weights)
+    each = weights.to_list()
+    return np.array([apportion(total, each) for total in totals], object)
 
 
 @compiled
@@ -65,18 +56,28 @@ def _sum(high: Words, low: Words) -> Wide:
 
 
 @compiled
-def _shares(size: int, high: Words, low: Words) -> Ints:
-    whole, count = _sum(high, low), low.size
-    shares = np.empty(count, np.int64)
-    rest_high, rest_low = np.empty(count, np.uint64), np.empty(count, np.uint64)
+def _parts(totals: Ints, high: Words, low: Words) -> Ints:
+    whole = _sum(high, low)
+    parts = np.zeros((totals.size, low.size), np.int64)
+    for row in range(totals.size):
+        if totals[row]:
+            _share(abs(totals[row]), high, low, whole, parts[row])
+        if totals[row] < 0:
+            parts[row] *= -1
+    return parts
+
+
+@compiled
+def _share(size: int, high: Words, low: Words, whole: Wide, shares: Ints) -> None:
+    """Fill in the parts of a size."""
+    rest_high, rest_low = np.empty(low.size, np.uint64), np.empty(low.size, np.uint64)
     left = size
-    for n in range(count):
+    for n in range(low.size):
         share, rest = part_of(np.uint64(size), (high[n], low[n]), whole)
         shares[n], (rest_high[n], rest_low[n]) = share, rest
         left -= shares[n]
     for n in _largest(rest_high, rest_low, left):
         shares[n] += 1
-    return shares
 
 
 @compiled

@@ -105,7 +105,7 @@ def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide
 
 
 @compiled
-def _rough(a: Wide) -> float:
+def _rough(a: Wide) -> np.float64:
     return np.float64(a[0]) * _WORD + np.float64(a[1])
 
 

@@ -20,10 +20,9 @@ TOTAL = st.integers(-(2**60), 2**60) | st.integers(-(2**80), 2**80) | st.integer
 @example(7, [3] * 40)
 @example(-(2**59) - 1, [2**109 + n for n in range(40)])
 def test_a_column_is_split_as_its_weights_one_by_one(total: int, weights: list[int]) -> None:
-    columns = apportion_columns([total, 7, -total], _wide(weights))
-    assert [column.tolist() for column in columns] == [
-        apportion(each, weights) for each in (total, 7, -total)
-    ]
+    totals = (total, 0, 7, -total)
+    columns = apportion_columns(totals, _wide(weights))
+    assert columns.tolist() == [apportion(each, weights) for each in totals]
 
 
 @pytest.mark.parametrize("weights", [[], [0, 0]], ids=["none", "zero"])

@@ -15,7 +15,7 @@ PARTS = st.lists(st.tuples(st.sets(IDS, max_size=4), st.booleans(), st.booleans(
 
 
 def part(keys: list[int]) -> KeyShares:
-    taken = [np.arange(1, len(keys) + 1, dtype=np.int64) for _ in SHARES]
+    taken = np.tile(np.arange(1, len(keys) + 1), (len(SHARES), 1))
     return KeyShares(np.array(keys, np.int64), taken)
 
 

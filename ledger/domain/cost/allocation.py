@@ -66,7 +66,7 @@ def allocate_window(
     electricity, unpriced = 0, 0
     for cut in cuts:
         assert energy is not None
-        price, whole = cut.price_per_mwh, Share(*map(sum, zip(*cut.busy, strict=True)))
+        price, whole = cut.price_per_mwh, Share(*cut.whole)
         busy, rest = _priced((whole, Share(*cut.idle)), energy.site, price)
         taking.add(busy, cut.pools)
         idle += rest
@@ -116,7 +116,7 @@ class _Taking:
 
     work: SlotWork
     kinds: KindSums
-    parts: list[Sequence[Parts]] = field(default_factory=list)
+    parts: list[Parts] = field(default_factory=list)
 
     def add(self, busy: Share, pools: Sequence[int]) -> None:
         """Split what lies in the slots as these pools do, by what weighs in each."""
@@ -125,10 +125,8 @@ class _Taking:
         pools = pools if any(pools) else self.work.covered_us
         parts = apportion_columns(busy.parts(), self.work.weigh_by(pools))
         self.parts.append(parts)
-        other = np.flatnonzero(~self.work.used)
-        taken = [
-            whole - int(part[other].sum()) for whole, part in zip(busy.parts(), parts, strict=True)
-        ]
+        others = parts[:, ~self.work.used].sum(axis=1).tolist()
+        taken = [whole - part for whole, part in zip(busy.parts(), others, strict=True)]
         energy_mj, cost = sum(taken[: len(ENERGIES)]), sum(taken[len(ENERGIES) :])
         self.kinds += split_kinds(energy_mj, cost, self.work.kinds_by(pools))
 
@@ -138,10 +136,8 @@ class _Taking:
         if not there.any():
             # Most windows are at rest.
             return nothing_taken()
-        nothing = np.zeros(there.size, np.int64)
-        columns = [sum(shares, nothing) for shares in zip(*self.parts, strict=True)]
-        shares = columns or [nothing] * len(SHARES)
-        return KeyShares(self.work.keys[there], [column[there] for column in shares])
+        shares = sum(self.parts, np.zeros((len(SHARES), there.size), np.int64))
+        return KeyShares(self.work.keys[there], shares[:, there])
 
 
 def _priced(parts: Sequence[Share], site: Site, price: Decimal | None) -> tuple[Share, Share]:

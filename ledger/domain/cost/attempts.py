@@ -30,6 +30,7 @@ ATTEMPT = {
 }
 # No longer than an attempt may be.
 _WAIT_MAX_MS = 32 * 86_400 * 1_000
+_WORD_BITS = 63
 NO_ATTEMPTS = pl.DataFrame(schema=ATTEMPT)
 Columns: TypeAlias = Mapping[str, Ints]
 
@@ -108,14 +109,13 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
 def by_window(
     columns: Columns, owner: Ints, owners: Sequence[EngineOwner]
 ) -> dict[int, WindowAttempts]:
-    """The attempts that run in each window, by its start in microseconds; `owner` numbers of which
-    of `owners` each of them is."""
+    """The attempts that run in each window in the order of their usage keys, by its start in
+    microseconds; `owner` numbers of which of `owners` each of them is."""
     first, last = columns["start"] // WINDOW_US, (columns["end"] - 1) // WINDOW_US
     begin = int(first.min()) if first.size else 0
     rows, windows = reached(first - begin, last - begin)
     cells = windows * len(owners) + owner[rows]
-    # Narrow numbers are sorted by their digits, in no time.
-    order = np.argsort(cells.astype(np.min_scalar_type(int(cells.max(initial=0)))), kind="stable")
+    order = _order(cells, columns["usage_key_id"][rows])
     ordered = cells[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
@@ -125,3 +125,19 @@ def by_window(
         window, number = divmod(cell, len(owners))
         by_start[(begin + window) * WINDOW_US][owners[number]] = part
     return {start: WindowAttempts(columns, of_window) for start, of_window in by_start.items()}
+
+
+def _order(cells: Ints, keys: Ints) -> Ints:
+    """Rows by cell and key."""
+    if not cells.size:
+        return cells
+    lowest = int(keys.min())
+    cell_bits, key_bits, row_bits = (
+        int(most).bit_length() for most in (cells.max(), int(keys.max()) - lowest, cells.size - 1)
+    )
+    if cell_bits + key_bits + row_bits > _WORD_BITS:
+        return np.lexsort((keys, cells))
+    # As numbers alone, with their rows in the lowest bits, they are sorted soonest.
+    packed = ((cells << key_bits) + (keys - lowest) << row_bits) + np.arange(cells.size)
+    packed.sort()
+    return packed & ((1 << row_bits) - 1)

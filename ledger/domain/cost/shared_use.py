@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
 from ledger.domain.apportion import apportion
@@ -67,7 +68,7 @@ def used_together(used: Iterable[UsedGpus]) -> UsedGpus:
 
 
 def _cuts_together(cuts: Sequence[CutEnergy]) -> CutEnergy:
-    busy = [_plus(slot) for slot in zip(*(cut.busy for cut in cuts), strict=True)]
+    busy = np.sum([cut.busy for cut in cuts], axis=0)
     return CutEnergy(cuts[0].price_per_mwh, busy, _plus([cut.idle for cut in cuts]))
 
 
@@ -79,9 +80,13 @@ def _plus(threes: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:
 def _split_cut(
     cut: CutEnergy, weights: Sequence[Sequence[int]], parts: Sequence[int]
 ) -> list[CutEnergy]:
-    busy = _by_user(_three(used, of_slot) for used, of_slot in zip(cut.busy, weights, strict=True))
+    slots = zip(cut.busy.T.tolist(), weights, strict=True)
+    busy = _by_user(_three(used, of_slot) for used, of_slot in slots)
     rests = _three(cut.idle, parts)
-    return [CutEnergy(cut.price_per_mwh, own, rest) for own, rest in zip(busy, rests, strict=True)]
+    return [
+        CutEnergy(cut.price_per_mwh, np.array(own, object).T, rest)
+        for own, rest in zip(busy, rests, strict=True)
+    ]
 
 
 def _three(used: tuple[int, int, int], weights: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -30,6 +30,8 @@ from ledger.domain.cost.weighing import (
     begun_of,
     count_tokens,
     hold,
+    number_keys,
+    parts_of_slots,
     spread_steps,
     weigh_cells,
 )
@@ -122,6 +124,13 @@ class Ran(NamedTuple):
     rows: Ints
     keys: Ints
 
+    def ordered(self) -> "Ran":
+        """In the order of their usage keys."""
+        if (self.keys[1:] >= self.keys[:-1]).all():
+            return self
+        order = np.argsort(self.keys, kind="stable")
+        return Ran(self.rows[:, order], self.keys[order])
+
     @classmethod
     def of(cls, columns: Columns, engines: Sequence[Sequence[Ints]], window_us: int) -> "Ran":
         """Of rows of columns, engine by engine."""
@@ -156,13 +165,13 @@ def weigh(
 ) -> SlotWork:
     """The work of attempts on so many engines; a step reads `chunk` tokens of a prompt at most,
     None: all of them."""
-    ran, named = what
-    if not named.size:
+    if not what.keys.size:
         return idle()
+    ran, named = what.ordered()
     slot_us = slot_s * SECOND_US
     covered = covered_in(ran[_ENGINE], ran[_START], ran[_END], ran[_SIGN], slot_us)
-    keys, numbers = np.unique(np.append(named, NOBODY), return_inverse=True)
-    owners, used = numbers[:-1], _used(keys)
+    keys, owners = number_keys(named, NOBODY)
+    used = _used(keys)
     writing = _writing(ran) if weights.step else NOBODY_RAN
     cells = weigh_cells(ran, owners, used, _fine(weights), slot_us, writing, chunk or 0)
     meters, (high, low) = count_tokens(ran, owners, used)
@@ -175,7 +184,7 @@ def weigh(
         covered.tolist(),
         keys,
         (high + (low >> 32) != 0) | (low & 0xFFFFFFFF != 0),
-        _with_nobody(cells, covered, int(numbers[-1])),
+        _with_nobody(cells, covered, int(np.searchsorted(keys, NOBODY))),
         (uncached, cache_read, cache_write, output),
         _kinds(cells.sums),
     )
@@ -202,11 +211,15 @@ def _used(keys: Ints) -> Bools:
 
 def _kinds(sums: Ints) -> list[list[int]]:
     """What tokens of each kind weigh of each slot, out of WHOLE, in the order of WORK."""
-    cached, answered = sums[[CACHE_READ, CACHE_WRITE]], sums[ANSWERED]
+    cached, answered, total = sums[[CACHE_READ, CACHE_WRITE]], sums[ANSWERED], sums[TOTAL]
     weighed = np.stack([sums[USED] - cached.sum(axis=0) - answered, *cached, answered])
-    totals = sums[TOTAL].tolist()
+    if (weighed <= total).all():
+        kinds: list[list[int]] = parts_of_slots(weighed, total).tolist()
+        return kinds
+    # Of what was taken back one kind may be more than all.
+    totals = total.tolist()
     return [
-        [each * WHOLE // total if each > 0 else 0 for each, total in zip(kind, totals, strict=True)]
+        [part * WHOLE // whole if part > 0 else 0 for part, whole in zip(kind, totals, strict=True)]
         for kind in weighed.tolist()
     ]
 

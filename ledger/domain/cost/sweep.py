@@ -50,10 +50,21 @@ NOBODY_RAN = Sweep.of(_NONE, _NONE, _NONE, _NONE)
 def covered_in(engine: Ints, since: Ints, until: Ints, sign: Ints, slot_us: int) -> Ints:
     """How long anything ran in each slot of the window, of all engines added up, of attempts from
     one moment of the window to another."""
-    marks = [engine * _ENGINE + np.clip(moment, 0, WINDOW_US) for moment in (since, until)]
-    # What begins and ends is told by the lowest bits: as numbers marks are sorted soonest.
-    moved = [mark << 2 | step for mark, step in zip(marks, (1 + sign, 1 - sign), strict=True)]
-    return _covered(np.sort(np.concatenate(moved)), slot_us)
+    moved = _moved(engine, since, until, sign)
+    moved.sort()
+    return _covered(moved, slot_us)
+
+
+@compiled
+def _moved(engine: Ints, since: Ints, until: Ints, sign: Ints) -> Ints:
+    """Marks of where each begins and ends, which their lowest bits tell: as numbers they are sorted
+    soonest."""
+    moved = np.empty(2 * engine.size, np.int64)
+    for n in range(engine.size):
+        begin, end = min(max(since[n], 0), WINDOW_US), min(max(until[n], 0), WINDOW_US)
+        moved[2 * n] = (engine[n] * _ENGINE + begin) << 2 | (1 + sign[n])
+        moved[2 * n + 1] = (engine[n] * _ENGINE + end) << 2 | (1 - sign[n])
+    return moved
 
 
 @compiled

@@ -23,33 +23,29 @@ TAKEN: Mapping[str, pl.DataType] = {
 
 class KeyShares(NamedTuple):
     """What each usage key took, in their order; NOBODY's is of work without weight, and
-    OF_NO_REQUEST's what no request claims. `shares` are columns in the order of SHARES."""
+    OF_NO_REQUEST's what no request claims. `shares` has a row for each of SHARES."""
 
     keys: Ints
-    shares: Sequence[Parts]
+    shares: Parts
 
     def rows(self) -> Iterator[tuple[int, ...]]:
         """Each key, and what it took."""
-        columns = (column.tolist() for column in self.shares)
-        return zip(self.keys.tolist(), *columns, strict=True)
+        return zip(self.keys.tolist(), *self.shares.tolist(), strict=True)
 
 
 def nothing_taken() -> KeyShares:
     """By nobody."""
-    none = np.zeros(0, np.int64)
-    return KeyShares(none, [none] * len(SHARES))
+    return KeyShares(np.zeros(0, np.int64), np.zeros((len(SHARES), 0), np.int64))
 
 
 def taken_together(parts: Sequence[KeyShares]) -> KeyShares:
     """What keys took of several."""
     keys, numbers = np.unique(np.concatenate([part.keys for part in parts]), return_inverse=True)
-    columns = []
-    for shares in zip(*(part.shares for part in parts), strict=True):
-        every = np.concatenate(shares)
-        summed = np.zeros(keys.size, every.dtype)
-        np.add.at(summed, numbers, every)
-        columns.append(summed)
-    return KeyShares(keys, columns)
+    every = np.concatenate([part.shares for part in parts], axis=1)
+    summed = np.zeros((len(SHARES), keys.size), every.dtype)
+    for column, taken in zip(summed, every, strict=True):
+        np.add.at(column, numbers, taken)
+    return KeyShares(keys, summed)
 
 
 class TakenRuns(NamedTuple):

@@ -76,11 +76,11 @@ def weigh_cells(
     writing: Sweep,
     chunk: int,
 ) -> Cells:
-    """Cells of attempts, whose owners are numbered; `used` says whose is of usage. `weights` are
-    what a token of each meter weighs, one of context, and a step, which reads `chunk` tokens of a
-    prompt at most, or all."""
+    """Cells of attempts in the order of their numbered owners; `used` says whose is of usage.
+    `weights` are what a token of each meter weighs, one of context, and a step, which reads `chunk`
+    tokens of a prompt at most, or all."""
     work = _Work(ran, _legs(ran, weights, chunk), writing)
-    cells = Cells(*_cells(work, np.argsort(owners, kind="stable"), owners, used, slot_us))
+    cells = Cells(*_cells(work, owners, used, slot_us))
     _share(cells)
     return cells
 
@@ -139,22 +139,38 @@ def _legs(ran: Ints, weights: Ints, chunk: int) -> Ints:
 
 
 @compiled
-def _cells(
-    work: _Work, order: Ints, owners: Ints, used: Bools, slot_us: int
-) -> tuple[Ints, Ints, Ints, Ints]:
+def number_keys(named: Ints, beside: int) -> tuple[Ints, Ints]:
+    """What is named in order, once each, and one key beside them; and the number of each."""
+    keys, numbers = np.empty(named.size + 1, np.int64), np.empty(named.size, np.int64)
+    count, there = 0, False
+    for n in range(named.size):
+        if not there and named[n] >= beside:
+            keys[count] = beside
+            count, there = count + 1, True
+        if count == 0 or keys[count - 1] != named[n]:
+            keys[count] = named[n]
+            count += 1
+        numbers[n] = count - 1
+    if not there:
+        keys[count] = beside
+        count += 1
+    return keys[:count].copy(), numbers
+
+
+@compiled
+def _cells(work: _Work, owners: Ints, used: Bools, slot_us: int) -> tuple[Ints, Ints, Ints, Ints]:
     """What each owner weighs of each slot, one after the other, and the sums of slots."""
     slots, slots_run = WINDOW_US // slot_us, _slots_run(work.ran, slot_us)
-    size = int((slots_run[1] - slots_run[0]).sum()) + order.size
+    size = int((slots_run[1] - slots_run[0]).sum()) + owners.size
     cells, sums = np.empty((3, size), np.int64), np.zeros((_SUMS, slots), np.int64)
     weighed = np.zeros((_WEIGHED, slots), np.int64)
     count, lowest, highest = 0, slots, -1
-    for at_order in range(order.size):
-        n = order[at_order]
+    for n in range(owners.size):
         first, last = slots_run[0, n], slots_run[1, n]
         if first <= last:
             _weigh_one(work, n, slot_us, first, weighed)
             lowest, highest = min(lowest, first), max(highest, last)
-        if at_order + 1 == order.size or owners[order[at_order + 1]] != owners[n]:
+        if n + 1 == owners.size or owners[n + 1] != owners[n]:
             for at in range(lowest, highest + 1):
                 if weighed[0, at] > 0:
                     cells[0, count], cells[1, count], cells[2, count] = (
@@ -185,6 +201,19 @@ def _share(cells: Cells) -> None:
         total = _U64(cells.sums[TOTAL, cells.slot[n]])
         share, _ = part_of(_U64(WHOLE), (_U64(0), _U64(cells.part[n])), (_U64(0), total))
         cells.part[n] = share
+
+
+@compiled
+def parts_of_slots(weighed: Ints, totals: Ints) -> Ints:
+    """What rows of what is weighed are of all of each slot, out of WHOLE; below zero nothing."""
+    parts = np.zeros(weighed.shape, np.int64)
+    for row in range(weighed.shape[0]):
+        for at in range(totals.size):
+            if weighed[row, at] > 0:
+                whole = (_U64(0), _U64(totals[at]))
+                share, _ = part_of(_U64(WHOLE), (_U64(0), _U64(weighed[row, at])), whole)
+                parts[row, at] = share
+    return parts
 
 
 @compiled

@@ -8,8 +8,8 @@ from ledger.domain.compiled import compiled
 
 @compiled
 def even_energy(at_us: Ints, energy_mj: Ints, marks: Ints) -> Ints:
-    """Energy between neighbouring sorted microseconds, and how much of each is known, of readings
-    in order: two or more."""
+    """Energy between neighbouring sorted microseconds, metered and estimated, of which there is
+    none, and how much of each is known; of readings in order: two or more."""
     upto, known = np.empty(marks.size, np.int64), np.empty(marks.size, np.int64)
     at, last = 0, at_us.size - 1
     for n in range(marks.size):
@@ -19,7 +19,7 @@ def even_energy(at_us: Ints, energy_mj: Ints, marks: Ints) -> Ints:
         passed = min(max(marks[n] - at_us[at], 0), length)
         upto[n] = energy_mj[at] + grown * passed // length
         known[n] = min(max(marks[n], at_us[0]), at_us[last])
-    between = np.empty((2, marks.size - 1), np.int64)
+    between = np.zeros((3, marks.size - 1), np.int64)
     for n in range(marks.size - 1):
-        between[0, n], between[1, n] = upto[n + 1] - upto[n], known[n + 1] - known[n]
+        between[0, n], between[2, n] = upto[n + 1] - upto[n], known[n + 1] - known[n]
     return between

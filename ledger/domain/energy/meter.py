@@ -137,10 +137,13 @@ class EvenSpans(Sequence[Span]):
 
     def between(self, edges: Sequence[int]) -> EnergyColumns:
         """Energy between neighbouring sorted microseconds."""
+        return EnergyColumns(*self.columns(np.array(edges, np.int64)).tolist())
+
+    def columns(self, marks: Ints) -> Ints:
+        """The same as rows of an array."""
         if not len(self):
-            return _no_energy(edges)
-        energy, known = even_energy(self.at_us, self.energy_mj, np.array(edges, np.int64)).tolist()
-        return EnergyColumns(energy, [0] * len(energy), known)
+            return np.zeros((3, marks.size - 1), np.int64)
+        return even_energy(self.at_us, self.energy_mj, marks)
 
 
 def spans(
