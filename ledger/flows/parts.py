@@ -7,6 +7,7 @@ was.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,8 +28,10 @@ HALVINGS_MAX = 128
 Progress = Callable[[int, int], None]
 P = TypeVar("P")
 Store: TypeAlias = Callable[[Sequence[Part]], Awaitable[int]]
-# From so many chunks on a second connection is worth what it takes to make.
+# From so many chunks on more connections are worth what they take to make.
 CHUNKS_BESIDE = 4
+# What two chunks wait for, a disk and each other's statements, is time for a third.
+BESIDE = 2
 
 
 def no_progress(done: int, of: int) -> None:
@@ -50,7 +53,7 @@ class EntityRun:
 class Due:
     """Parts that are due, in order; `store` stores a chunk of them in a transaction of its own and
     returns how many rows it wrote. The first `apart` follow from no other: where they are many,
-    what `store_beside` makes of another connection stores some of their chunks meanwhile."""
+    what `store_beside` makes of other connections stores some of their chunks meanwhile."""
 
     parts: Sequence[Part]
     store: Store
@@ -137,13 +140,17 @@ async def try_parts(
 
 
 async def _store_apart(connection: Connection, run: _Run, due: Due) -> None:
-    """Store what follows from no other part, over two connections where it is much."""
+    """Store what follows from no other part, over several connections where it is much."""
     chunks = list(run.work.split(due.parts[: due.apart]))
     if due.store_beside is None or len(chunks) < CHUNKS_BESIDE:
         await side_by_side(chunks, [partial(_store, run, due.store)])
         return
-    async with cost.beside_run(reached_of(connection), run.work.stage) as other:
-        stores = (due.store, due.store_beside(other))
+    reached = reached_of(connection)
+    async with AsyncExitStack() as open_runs:
+        stores = [due.store]
+        for _ in range(BESIDE):
+            other = await open_runs.enter_async_context(cost.beside_run(reached, run.work.stage))
+            stores.append(due.store_beside(other))
         await side_by_side(chunks, [partial(_store, run, store) for store in stores])
 
 
