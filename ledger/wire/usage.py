@@ -378,7 +378,9 @@ class UsageData:
     batch_id: Annotated[Name | None, About("The provider's batch.")] = None
     started_at: Annotated[Instant | None, About("When it began.")] = None
     first_token_at: Annotated[Instant | None, About("When the first token came.")] = None
-    ended_at: Annotated[Instant | None, About("When it ended.")] = None
+    ended_at: Annotated[Instant | None, About("When it ended; less than an hour from `time`.")] = (
+        None
+    )
     queue_ms: Annotated[
         Count | None, About("How long it waited after it began, before an engine took it.")
     ] = None

@@ -110,6 +110,7 @@ class Reason(StrEnum):
     FUTURE_TIME = "future_time"
     PAST_TIME = "past_time"
     TIMES_UNORDERED = "times_unordered"
+    TIMES_APART = "times_apart"
     SPAN_TOO_LONG = "span_too_long"
     INVALID_FIELD = "invalid_field"
     NEGATIVE_COUNT = "negative_count"

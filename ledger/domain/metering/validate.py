@@ -1,8 +1,8 @@
 """Finds the rows of a frame that break a rule, and resolves the leaves of those that do not.
 
 Invariant: the rules over several fields are those of `wire.usage`; a row that looks wrong here is
-put to that reference, which decides and explains. Two rules need what the wire cannot know: the
-present moment, and how long a span the ledger spreads.
+put to that reference, which decides and explains. Three rules are of what the wire does not hold a
+time against: the present moment, how long a span the ledger spreads, and the event's own `time`.
 """
 
 import re
@@ -32,6 +32,8 @@ from ledger.wire.usage import (
 
 # A month of a vendor's bill is one record; longer ones would be spread over windows by guessing.
 SPAN_MAX = timedelta(days=32)
+# Two clocks may write down one end; a local time that is called UTC is off by this or more.
+END_TOLERANCE = timedelta(hours=1)
 AMOUNT_DIGITS_MAX = 24
 AMOUNT_PLAIN = r"^-?\d{1,24}(?:\.\d{1,12})?$"
 # Before it nobody ran what is billed here: such a time is a clock that was never set.
@@ -244,8 +246,8 @@ def suspect_energy(frame: pl.DataFrame) -> pl.Series:
 
 
 def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int, Reason, str]]:
-    """(row, reason, detail) of rows with a time that is still to come or lies before `earliest`, or
-    over too long a span; all in µs."""
+    """(row, reason, detail) of rows with a time that is still to come or lies before `earliest`,
+    over too long a span, or whose `time` is not when they ended; all in µs."""
     limit = now + FUTURE_TOLERANCE // MICROSECOND
     names = [name for name in (*_ATTEMPT_TIMES, *_OTHER_TIMES) if name in frame.columns]
     spanned = [name for name in _ATTEMPT_TIMES if name in names]
@@ -259,7 +261,8 @@ def untimely(frame: pl.DataFrame, *, now: int, earliest: int) -> list[tuple[int,
         future=last > limit,
         past=first < earliest,
         long=length > SPAN_MAX // MICROSECOND,
-    ).filter(pl.col("future") | pl.col("past") | pl.col("long"))
+        apart=_ended_apart(spanned),
+    ).filter(pl.col("future") | pl.col("past") | pl.col("long") | pl.col("apart"))
     return [_untimely(row, names, limit, earliest) for row in outside.iter_rows(named=True)]
 
 
@@ -276,7 +279,20 @@ def _are_timely(
     if not within or not of_span:
         return within
     length = max(lasts[name] for name in of_span) - min(firsts[name] for name in of_span)
-    return length <= SPAN_MAX // MICROSECOND
+    if len(of_span) == 1 or length < END_TOLERANCE // MICROSECOND:
+        return length <= SPAN_MAX // MICROSECOND
+    return (
+        length <= SPAN_MAX // MICROSECOND and not frame.select(_ended_apart(spanned).any()).item()
+    )
+
+
+def _ended_apart(names: Sequence[str]) -> pl.Expr:
+    """Whether `ended_at` lies an hour or more beside `time`, or any other time behind it."""
+    behind = pl.max_horizontal(names) - pl.col("time") >= END_TOLERANCE // MICROSECOND
+    if "ended_at" not in names:
+        return behind
+    before = pl.col("time") - pl.col("ended_at") >= END_TOLERANCE // MICROSECOND
+    return behind | before.fill_null(value=False)
 
 
 def _untimely(
@@ -293,8 +309,17 @@ def _untimely(
         since = (EPOCH + earliest * MICROSECOND).date()
         detail = f"{where}: before {since}; send the real time, or set TOKENLEDGER_EARLIEST_EVENT"
         return row, Reason.PAST_TIME, detail
-    detail = f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"
-    return row, Reason.SPAN_TOO_LONG, detail
+    if times_of["long"]:
+        detail = (
+            f"data.started_at: more than {SPAN_MAX.days} days before the end; send shorter records"
+        )
+        return row, Reason.SPAN_TOO_LONG, detail
+    said = next(name for name in ("ended_at", "first_token_at", "started_at") if name in times)
+    apart = times["time"] - times[said]
+    hours = f"{abs(apart) // (END_TOLERANCE // MICROSECOND)} h or more"
+    where = f"{hours} {'after' if apart > 0 else 'before'} data.{said}"
+    detail = f"time: {where}; send when it ended, in the same clock and zone"
+    return row, Reason.TIMES_APART, detail
 
 
 def _field(name: str) -> str:

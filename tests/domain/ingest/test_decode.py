@@ -223,6 +223,15 @@ def test_kinds_of_content_may_be_all_of_a_side(modality: dict[str, int]) -> None
             {"data": usage_event(ended_at="2026-08-06T06:31:08.1Z")["data"]},
             Reason.TIMES_UNORDERED,
         ),
+        ({"time": "2026-08-06T07:31:12.418Z"}, Reason.TIMES_APART),
+        ({"time": "2026-08-06T05:31:12.418Z"}, Reason.TIMES_APART),
+        (
+            {
+                "time": "2026-08-06T05:00:00Z",
+                "data": usage_event(ended_at=None, first_token_at=None)["data"],
+            },
+            Reason.TIMES_APART,
+        ),
         (
             {
                 "data": usage_event(
@@ -237,8 +246,23 @@ def test_each_rule_has_a_reason_of_its_own(bend: dict[str, Any], reason: Reason)
     assert prepared(usage_event() | bend).rejects[0].reason is reason
 
 
+def test_the_end_of_an_attempt_may_be_written_down_by_two_clocks() -> None:
+    for time in ("2026-08-06T07:31:12.417999Z", "2026-08-06T05:31:12.418001Z"):
+        assert prepared(usage_event() | {"time": time}).rejects == {}
+    long = usage_event(started_at="2026-08-05T06:00:00Z", first_token_at=None, ended_at=None)
+    assert prepared(long).rejects == {}
+
+
+def test_one_of_a_batch_whose_times_lie_apart_is_refused_alone_and_told_how_far() -> None:
+    apart = usage_event() | {"id": "apart", "time": "2026-08-06T09:00:00Z"}
+    (found,) = prepared(usage_event(), apart, energy_event()).rejects.values()
+    assert (found.reason, found.event_id) == (Reason.TIMES_APART, "apart")
+    assert found.detail.startswith("time: 2 h or more after data.ended_at; send")
+
+
 def test_a_time_within_five_minutes_is_no_future() -> None:
-    assert prepared(usage_event() | {"time": "2026-08-07T00:05:00Z"}).rejects == {}
+    soon = "2026-08-07T00:05:00Z"
+    assert prepared(usage_event(ended_at=soon) | {"time": soon}).rejects == {}
 
 
 def test_the_first_moment_an_event_may_have_is_in_and_can_be_set() -> None:

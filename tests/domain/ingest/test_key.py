@@ -113,7 +113,10 @@ def test_what_is_the_same_at_any_time_is_remembered_once_and_what_is_dated_by_it
     memory = Memory()
     for event in said:
         for time in times:
-            frame = prepared(usage_event(**event) | {"time": time}).usage
+            timed = usage_event(
+                **event, **dict.fromkeys(("started_at", "first_token_at", "ended_at"))
+            ) | {"time": time}
+            frame = prepared(timed).usage
             alone, remembered = (assign_keys(frame, DIRECTORY, m).frame for m in (None, memory))
             assert_frame_equal(alone, remembered)
     assert len(memory) == 1 + 1 + len(times) + len(times)
