@@ -30,13 +30,6 @@ def padded(parts: Iterable[bytes], size: int) -> Octets:
     return octets
 
 
-def octets_of(texts: pl.Series) -> tuple[Octets, Ints]:
-    """The bytes of a column of texts, none of them null, one after the other and padded, and where
-    each ends."""
-    whole = texts.str.join("").item().encode() if len(texts) else b""
-    return padded([whole], len(whole)), np.cumsum(texts.str.len_bytes().to_numpy(), dtype=np.int64)
-
-
 def words_of(octets: Octets) -> Words:
     """The word at each place of padded bytes, low byte first."""
     view: Any = np.ndarray((octets.size - WORD + 1,), "<u8", octets.data, strides=(1,))

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ledger.domain.arrays import WORD, Bools, Ints, Octets
+from ledger.domain.arrays import WORD, Bools, Ints
 from ledger.domain.frames import are_known, filled, only, rows_at
 from ledger.domain.metering.names import DIGEST
 from ledger.domain.metering.numbering import combined, first_rows, numbered
@@ -99,17 +99,18 @@ class Contents:
                 yield _SHARED if is_shared else _EACH
                 yield said[:1].data if is_shared else said.data
 
-    def records(self) -> tuple[Octets, Ints]:
-        """The records of the events, one after the other in padded bytes, and where each ends."""
+    def each(self) -> Iterator[memoryview]:
+        """The record of each event."""
         laid = np.empty((self.rows.size, len(self.columns)), "<u8")
         there = np.ones(laid.shape, np.bool_)
         for index, (known, words) in enumerate(self.columns):
             laid[:, index] = words
             if known is not None:
                 there[:, index] = known
-        said = laid[there].view(np.uint8)
-        padding = np.zeros(WORD, np.uint8)
-        return np.concatenate([said, padding]), np.cumsum(there.sum(axis=1)) * WORD
+        octets, begin = laid[there].view(np.uint8).data, 0
+        for end in (np.cumsum(there.sum(axis=1)) * WORD).tolist():
+            yield octets[begin:end]
+            begin = end
 
 
 def contents(kind: str, frame: pl.DataFrame) -> Contents:

@@ -5,35 +5,34 @@ empty text, leave no trace.
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ledger.domain.arrays import octets_of
-from ledger.domain.blake2b import digests, digests_of
 from ledger.domain.frames import MANY_ROWS
 
-TEXT_DIGEST, DIGEST_BYTES = b"text1", 16
+TEXT_DIGEST = b"text1"
+_BEGUN = blake2b(digest_size=16, person=TEXT_DIGEST)
 # A digest is two of them.
 DigestWords = NDArray[np.uint64]
 
 
 def digest_texts(kind: str, texts: pl.DataFrame, tags: Mapping[str, str], rows: int) -> DigestWords:
     """Two words for each of so many rows; the columns of `texts` are among those that have tags."""
-    named = [tags[name] for name in texts.columns]
-    if rows < MANY_ROWS:
-        said = texts.rows() if named else [()] * rows
-        return digest_octets([(kind + "".join(map(_said, named, row))).encode() for row in said])
-    octets, ends = octets_of(_joined(kind, texts, named))
-    words = digests(octets, ends, size=DIGEST_BYTES, person=TEXT_DIGEST).view("<u8")
-    # Where all say the same it is said once.
-    return np.broadcast_to(words, (rows, words.shape[1]))
+    return digest_octets(_joined(kind, texts, [tags[name] for name in texts.columns], rows))
 
 
 def digest_octets(texts: Sequence[bytes]) -> DigestWords:
     """The digests of texts as they are, two words each."""
-    return digests_of(texts, size=DIGEST_BYTES, person=TEXT_DIGEST).view("<u8")
+    # A copy costs less than naming size and person again, and a call as much as either.
+    begin, digests = _BEGUN.copy, []
+    for text in texts:
+        hasher = begin()
+        hasher.update(text)
+        digests.append(hasher.digest())
+    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
 
 
 def is_constant(series: pl.Series) -> bool:
@@ -41,16 +40,22 @@ def is_constant(series: pl.Series) -> bool:
     return not series.null_count() and bool((series == series[0]).all())
 
 
-def _joined(kind: str, texts: pl.DataFrame, tags: Sequence[str]) -> pl.Series:
-    """What each row says in its texts: tag, length and value of each that is not empty; one row
-    where all say the same."""
+def _joined(kind: str, texts: pl.DataFrame, tags: Sequence[str], rows: int) -> list[bytes]:
+    """What each row says in its texts: tag, length and value of each that is not empty."""
+    if rows < MANY_ROWS:
+        said = texts.rows() if tags else [()] * rows
+        return [(kind + "".join(map(_said, tags, row))).encode() for row in said]
     parts: list[pl.Expr] = [pl.lit(kind)]
+    varied = False
     for text, tag in zip(texts, tags, strict=True):
         if is_constant(text):
             parts.append(pl.lit(_said(tag, text[0])))
         else:
+            varied = True
             parts += _saying(text, tag)
-    return texts.select(pl.concat_str(parts)).to_series() if tags else pl.Series([kind])
+    joined = texts.select(pl.concat_str(parts)).to_series() if tags else pl.Series([kind])
+    octets: list[bytes] = joined.cast(pl.Binary).to_list()
+    return octets if varied else octets[:1] * rows
 
 
 def _said(tag: str, text: str | None) -> str:

@@ -59,7 +59,7 @@ def test_every_part_of_the_content_counts() -> None:
 
 def test_what_says_the_same_as_its_absence_leaves_no_trace() -> None:
     usual, *others = [
-        contents("usage", prepared(usage_event(**said)).decoded["usage"]).records()[0]
+        next(contents("usage", prepared(usage_event(**said)).decoded["usage"]).each())
         for said in ({"requests": 1}, {"requests": 2}, {"started_at": None})
     ]
     assert [one.nbytes - usual.nbytes for one in others] == [WORD, -WORD]
