@@ -83,8 +83,7 @@ def parse_sample(line: str) -> Sample | None:
         # Only a brace may stand right before a value.
         labels: Mapping[str, str] | None = NO_LABELS if line[end : end + 1].isspace() else None
     else:
-        name, start = _inner_name(line, opened.end(), name)
-        labels, end = _labels(line, start)
+        name, labels, end = _braces(line, opened.end(), name)
     if not name or labels is None:
         return None
     value = _VALUE.fullmatch(line, end)
@@ -98,23 +97,26 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _inner_name(line: str, start: int, outer: str) -> tuple[str, int]:
-    """The metric's name where it is the first thing in the braces, else the one before them."""
-    quoted = _QUOTED_NAME.match(line, start) if not outer else None
-    return (outer, start) if quoted is None else (_unescaped(quoted[1]), quoted.end())
-
-
-def _labels(line: str, start: int) -> tuple[Mapping[str, str] | None, int]:
+def _braces(line: str, start: int, name: str) -> tuple[str, Mapping[str, str] | None, int]:
+    """The name, the labels and where they end; a name that none stands before is in quotes, first
+    or between labels."""
     labels: dict[str, str] = {}
     position = start
-    while (label := _LABEL.match(line, position)) is not None:
-        key = label[1] or _unescaped(label[2])
-        if key in labels:
-            return None, position
-        labels[key] = _unescaped(label[3])
-        position = label.end()
+    while True:
+        label = _LABEL.match(line, position)
+        quoted = _QUOTED_NAME.match(line, position) if not (label or name) else None
+        if label is not None:
+            key = label[1] or _unescaped(label[2])
+            if key in labels:
+                return name, None, position
+            labels[key] = _unescaped(label[3])
+            position = label.end()
+        elif quoted is not None:
+            name, position = _unescaped(quoted[1]), quoted.end()
+        else:
+            break
     end = _LABELS_END.match(line, position)
-    return (labels, end.end()) if end is not None else (None, position)
+    return (name, labels, end.end()) if end is not None else (name, None, position)
 
 
 def _unescaped(text: str) -> str:
