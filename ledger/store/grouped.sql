@@ -44,6 +44,8 @@ WITH sums AS MATERIALIZED (
          sum(s.reasoning_unknown) AS reasoning_unknown
     FROM sums s JOIN keys k USING (usage_key_id)
    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+  -- What was all corrected away is no group.
+  HAVING sum(s.requests) <> 0
 ), placed AS (
   SELECT p.sort_key,
          g.requests, g.uncached, g.cache_read, g.cache_write, g.visible, g.reasoning,

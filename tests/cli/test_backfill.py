@@ -116,6 +116,22 @@ def test_other_zone_or_map_under_the_same_name_is_a_conflict(
     assert hours == ["2024-07-01T08:00", "2024-07-01T10:00"]
 
 
+def test_local_times_that_nobody_named_are_told_and_can_be_corrected(
+    factory: CommandLine, tmp_path: Path
+) -> None:
+    path = log(tmp_path, ["2024-07-01T00:30:00,100,10", "2024-07-01T12:00:00,200,20"])
+    assert "read as UTC" in factory("backfill", path, *LOG).stderr
+    named = (*LOG, "--tz", "Europe/Copenhagen", "--correct")
+    corrected = factory("backfill", path, *named)
+    assert "read as UTC" not in corrected.stderr
+    days = usage(factory, "--by", "day")["items"]
+    assert [(row["requests"], row["input_tokens"]) for row in days] == [(2, 300)]
+    hours = usage(factory, "--by", "hour")["items"]
+    assert [row["hour"][:13] for row in hours] == ["2024-06-30T22", "2024-07-01T10"]
+    zoned = log(tmp_path, ["2024-07-02T00:30:00+02:00,100,10"], "zoned.csv")
+    assert factory.json("backfill", zoned, *LOG)["taken_as_utc"] is False
+
+
 def test_bad_rows_cost_only_themselves_and_are_named(factory: CommandLine, tmp_path: Path) -> None:
     bad = ["2024-03-01T10:00:00Z,-5,10", "yesterday,1,1", "2024-03-01T10:00:00Z,,"]
     path = log(tmp_path, [LINES[0], *bad, "2024-03-01T10:00:00.1234567Z,1,1"])

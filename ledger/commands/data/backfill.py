@@ -32,7 +32,7 @@ from ledger.flows.metering.backfill import (
     Options,
 )
 from ledger.flows.metering.backfill import backfill as run_backfill
-from ledger.flows.metering.backfill_rows import TARGETS, RowShape
+from ledger.flows.metering.backfill_rows import TARGETS, RowShape, names_no_zone
 from ledger.flows.metering.ingest import prepare_storage
 from ledger.flows.metering.limits import limits_of
 from ledger.flows.pricing.price_book import find_card
@@ -75,7 +75,7 @@ MEANING = {
     help="MEANING=COLUMN, like input=ContextTokens. Without any, columns are what they are called.",
 )
 @click.option("--set", "fixed", multiple=True, help="MEANING=VALUE for every row.")
-@click.option("--tz", default="UTC", show_default=True, help="Of times without an offset.")
+@click.option("--tz", help="Of times without an offset.  [default: UTC]")
 @click.option(
     "--fold",
     type=click.Choice(["first", "second"]),
@@ -99,7 +99,7 @@ def backfill(
     rate_card_id: str | None,
     mapped: Sequence[str],
     fixed: Sequence[str],
-    tz: str,
+    tz: str | None,
     fold: str | None,
     source: str | None,
     delimiter: str,
@@ -118,7 +118,7 @@ def backfill(
         source=source or file.name,
         targets=tuple(target for target in log.targets if target not in said or not preset_name),
         fixed=said,
-        zone=_zone(tz),
+        zone=_zone(tz or "UTC"),
         fold=FOLDS.get(fold),
     )
     options = Options(
@@ -128,7 +128,7 @@ def backfill(
         dry_run=dry_run,
     )
 
-    job = _Job(file, digest_of(file), log, shape, options, again, rate_card_id)
+    job = _Job(file, digest_of(file), log, shape, options, again, rate_card_id, tz is None)
     report, compared = database.run(job.run)
     if as_json:
         costs = {"provider_costs": compared} if rate_card_id else {}
@@ -161,6 +161,7 @@ class _Job:
     options: Options
     again: bool
     rate_card_id: str | None
+    zone_guessed: bool
 
     async def run(self, connection: Connection) -> tuple[BackfillReport, list[ComparedCost]]:
         """What became of the rows, and of each what it comes to on the card."""
@@ -186,6 +187,9 @@ class _Job:
                 now=clock.now(),
                 advance=advance,
             )
+        report.taken_as_utc = self.zone_guessed and any(
+            names_no_zone(cells, self.shape) for _, cells in head
+        )
         if card is None:
             return report, []
         with self.log.rows(self.shape) as rows:
@@ -222,6 +226,7 @@ def _plain(report: BackfillReport, dry_run: bool) -> dict[str, object]:
     return {
         "source": report.source,
         "dry_run": dry_run,
+        "taken_as_utc": report.taken_as_utc,
         "rows": report.rows,
         **{outcome: report.outcomes[outcome] for outcome in OUTCOMES},
         "samples": [
@@ -241,6 +246,12 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
     print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
     if report.rows and report.outcomes[DUPLICATE] == report.rows:
         click.echo("Nothing changed: every row was there already.")
+    if report.taken_as_utc:
+        click.echo(
+            "Times without an offset were read as UTC: where they are local, load the file again"
+            " with --tz and --correct.",
+            err=True,
+        )
     for outcome, kept in report.samples.items():
         for line, detail in kept:
             click.echo(f"line {line}: {outcome}: {detail}", err=True)

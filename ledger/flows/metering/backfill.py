@@ -50,12 +50,14 @@ class Options:
 
 @dataclass(slots=True)
 class BackfillReport:
-    """How many rows met each outcome, and the first of those that need a look: (line, what)."""
+    """How many rows met each outcome, and the first of those that need a look: (line, what);
+    whether times were read as UTC though nobody said so."""
 
     source: str
     rows: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    taken_as_utc: bool = False
 
     def note(self, outcome: str, line: str, detail: str) -> None:
         """Count a row, and keep the first few of each outcome that is not plain."""

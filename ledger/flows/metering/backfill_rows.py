@@ -132,6 +132,17 @@ def _way_out(error: Rfc3339Error) -> str:
     return f"look at --tz, or {offsets}"
 
 
+def names_no_zone(cells: Sequence[object], shape: RowShape) -> bool:
+    """Whether a row has a time whose zone only `shape` says."""
+    said = (*zip(shape.targets, cells, strict=True), *shape.fixed.items())
+    return any(
+        TARGETS[target][0] == INSTANT
+        and isinstance(value, str)
+        and _WITHOUT_OFFSET.fullmatch(value) is not None
+        for target, value in said
+    )
+
+
 def correction_event(event: Mapping[str, Any], *, revision: int, mark: str) -> dict[str, Any]:
     """The same content as a correction of what is recorded under its line."""
     return {
