@@ -28,7 +28,8 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epo
 -- sampled_at).
 SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(found.power_mw, -1) AS power_mw,
        coalesce(found.monotonic_us, -1) AS monotonic_us,
-       hash_record_extended(ROW(found.source_id, found.epoch, found.boot_id, found.driver_load), 0) AS stream,
+       hashtextextended(found.epoch, found.source_id) # coalesce(hashtextextended(found.boot_id, -1), 0)
+       # coalesce(hashtextextended(found.driver_load, -2), 0) AS stream,
        CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good,
        CASE found.scope WHEN 'module' THEN 1 ELSE 0 END AS module
   FROM (
