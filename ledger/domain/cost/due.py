@@ -6,6 +6,7 @@ only time or a slow fact touched is due where it can hold anything at all.
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import TypeAlias
 
 from ledger.domain.parked import Part
@@ -18,9 +19,21 @@ def windows_due(spans: Iterable[Span], *, within: Sequence[Span], now: datetime)
     """Starts of windows that overlap one of `spans` and one of `within` and began before `now`."""
     return {
         at
-        for since, until in {*overlaps(spans, within)}
+        for since, until in _joined(overlaps(spans, within))
         for at in _begun(since, now if until is None else min(until, now))
     }
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """The same time in as few spans as there are: many of them reach into one another."""
+    joined: list[Span] = []
+    for since, until in sorted(spans, key=itemgetter(0)):
+        before = joined[-1] if joined else None
+        if before is None or (before[1] is not None and before[1] < since):
+            joined.append((since, until))
+        elif before[1] is not None:
+            joined[-1] = (before[0], None if until is None else max(before[1], until))
+    return joined
 
 
 def begun_since(followed_to: datetime, now: datetime) -> list[Span]:
