@@ -42,6 +42,7 @@ from ledger.store.metering.ingest import (
     insert_usage_keys,
 )
 from ledger.store.queries import Connection
+from ledger.stream.memory import collecting_rarely
 from tests.support.books import Books
 from tests.support.database import Database, execute
 
@@ -225,7 +226,9 @@ async def _spent(bench: Bench, work: Callable[[], Awaitable[object]], name: str 
 
 
 async def _allocate(bench: Bench, connection: Connection, name: str, size: Size) -> Spent:
-    taken = await _spent(bench, lambda: allocate(connection, now=size.until), name)
+    # As every process that runs stages does.
+    with collecting_rarely():
+        taken = await _spent(bench, lambda: allocate(connection, now=size.until), name)
     report = _reported(taken)
     say(f"{name}: {report}, {taken.cpu_s:.2f} s of CPU, {taken.memory_mib:.0f} MiB")
     return taken

@@ -12,6 +12,7 @@ from ledger.flows.stage import Stage, StageReport
 from ledger.flows.stages import STAGES, load_stages
 from ledger.store.queries import Connection
 from ledger.store.standing import hurry_parked
+from ledger.stream.memory import collecting_rarely
 
 entity_option = click.option("--entity", "entity_id", help="Only this entity.")
 
@@ -44,7 +45,8 @@ async def _now(
 ) -> list[StageReport]:
     """Run stages by hand: what is parked is tried again whatever its pause."""
     await hurry_parked(connection, entity_id=entity_id)
-    return await run_stages(connection, stages, entity_id=entity_id, now=clock.now())
+    with collecting_rarely():
+        return await run_stages(connection, stages, entity_id=entity_id, now=clock.now())
 
 
 def show_stages(done: Sequence[StageReport], as_json: bool) -> None:

@@ -103,7 +103,8 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     first = pl.min_horizontal("time", "started_at")
     last = pl.max_horizontal("time", "ended_at")
     length = LONGEST // MICROSECOND
-    return facts.filter((first < until) & (last >= since) & (last - first <= length))
+    near = facts.select((first < until) & (last >= since) & (last - first <= length)).to_series()
+    return facts if near.all() else facts.filter(near)
 
 
 def by_window(

@@ -59,13 +59,14 @@ def split_kinds(energy_mj: int, cost: int, weights: Sequence[int]) -> KindSums:
     """What usage took by what each kind weighs of it; answers, where nothing does."""
     known = weights if any(weights) else (0, 0, 0, 1)
     energies, costs = (apportion(whole, known) for whole in (energy_mj, cost))
-    return KindSums(NONE, _four(energies), _four(costs))
+    return KindSums(NONE, four(energies), four(costs))
 
 
 def _sum(some: Four, others: Four) -> Four:
-    return _four([a + b for a, b in zip(some, others, strict=True)])
+    return four([a + b for a, b in zip(some, others, strict=True)])
 
 
-def _four(values: Sequence[int]) -> Four:
+def four(values: Sequence[int]) -> Four:
+    """One value of each kind."""
     uncached, cache_read, cache_write, output = values
     return uncached, cache_read, cache_write, output

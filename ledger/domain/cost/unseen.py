@@ -3,15 +3,18 @@
 Invariant: attempts and what is found here come to the work that a window is known to hold.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import sub
+from typing import TypeAlias
 
 import polars as pl
 
 from ledger.domain.cost.attempts import ATTEMPT, NO_ATTEMPTS, SECOND_US
-from ledger.domain.cost.kinds import NONE, Four
+from ledger.domain.cost.kinds import Four, four
 from ledger.domain.metering.busy import busy_seconds, runs
-from ledger.domain.metering.spread import METERS, WORK, activity_windows
+from ledger.domain.metering.spread import METERS, WORK, activity_windows, engine_windows
 
+EngineWindow: TypeAlias = tuple[int, int]
 _CELL = ("window_start", "engine_key_id", "usage_key_id")
 # Sums of a window may be beyond 64 bits.
 ACTIVITY = {**dict.fromkeys(_CELL, pl.Int64), **dict.fromkeys(WORK, pl.Int128)}
@@ -24,15 +27,27 @@ _RUN = {
 }
 
 
-def engines_beyond(known: Mapping[tuple[int, int], Four], facts: pl.DataFrame) -> set[int]:
-    """The engine keys at which more is `known` of a window than facts say, or other than that.
+def engine_work(facts: pl.DataFrame) -> dict[EngineWindow, Four]:
+    """The work of facts by window and engine key."""
+    seen = _seen(facts, engine_windows)
+    return {(window, engine): four(sums) for window, engine, _, *sums in seen.iter_rows()}
+
+
+def engines_beyond(
+    known: Mapping[EngineWindow, Four], seen: Iterable[Mapping[EngineWindow, Four]]
+) -> set[int]:
+    """The engine keys at which more is `known` of a window than was `seen` in parts of the facts,
+    or other than that.
 
     By window and engine key: facts are of what is known, so that where sums of all usage keys agree
     each of them does.
     """
-    seen = _seen(facts.with_columns(usage_key_id=pl.lit(0, pl.Int64)))
-    said = {(window, engine): sums for window, engine, _, *sums in seen.iter_rows()}
-    return {key[1] for key, sums in known.items() if [*sums] != said.get(key, [*NONE])}
+    left = {key: [*sums] for key, sums in known.items()}
+    for part in seen:
+        for key, sums in part.items():
+            if key in left:
+                left[key] = list(map(sub, left[key], sums))
+    return {engine for (_, engine), sums in left.items() if any(sums)}
 
 
 def unseen_attempts(
@@ -43,7 +58,7 @@ def unseen_attempts(
     Records of hours and days are told of this way: when in them anything ran, nobody knows.
     Windows of activity, and of `masks` beside their engine keys, are microseconds.
     """
-    left = activity.join(_seen(facts), on=_CELL, how="left").select(
+    left = activity.join(_seen(facts, activity_windows), on=_CELL, how="left").select(
         *_CELL,
         *((pl.col(n) - pl.col(f"{n}_right").fill_null(0)).clip(lower_bound=0) for n in WORK),
     )
@@ -70,14 +85,14 @@ def unseen_attempts(
     ).select(pl.col(name).cast(kind) for name, kind in ATTEMPT.items())
 
 
-def _seen(facts: pl.DataFrame) -> pl.DataFrame:
-    """The work of facts, in 128 bits: summed by so many at a time as 64 bits can hold."""
+def _seen(facts: pl.DataFrame, windows: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """The work of facts, in 128 bits: summed in windows by so many at a time as 64 bits hold."""
     if facts.is_empty():
         return pl.DataFrame(schema=ACTIVITY)
     most = max(*facts.select(pl.col(name).abs().max() for name in METERS).row(0), 1)
     wide = [pl.col(name).cast(kind) for name, kind in ACTIVITY.items()]
     pieces = facts.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
-    summed = pl.concat([activity_windows(_signed(piece)).select(wide) for piece in pieces])
+    summed = pl.concat([windows(_signed(piece)).select(wide) for piece in pieces])
     return summed.group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
 
 

@@ -206,6 +206,29 @@ def activity_windows(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(sums).insert_column(1, windows)
 
 
+def engine_windows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Signed sums by engine key and window as of one usage key, 0; a row or more of each."""
+    spans = _Spans.of(frame)
+    whole = spans.lie_in_one_window()
+    (engines, windows), codes = _cells(_ints(frame, "engine_key_id"), spans.start // WINDOW_US)
+    # What reaches into other windows adds nothing here.
+    sign = _ints(frame, "sign") * whole
+    work = {name: _ints(frame, name) for name in INPUT_METERS}
+    work["output"] = _ints(frame, "visible") + _ints(frame, "reasoning")
+    summed = pl.DataFrame(
+        {
+            "engine_key_id": engines,
+            "window_start": windows * WINDOW_US,
+            "usage_key_id": np.zeros(engines.size, np.int64),
+            **{name: _summed(work[name] * sign, codes, engines.size) for name in WORK},
+        }
+    )
+    if whole.all():
+        return summed
+    others = keep_rows(frame, ~whole).with_columns(usage_key_id=pl.lit(0, pl.Int64))
+    return pl.concat([summed, activity_windows(others)])
+
+
 def _spread_legs(work: Columns) -> Iterator[Columns]:
     for names, since, until in _LEGS:
         first, last = work[since] // WINDOW_US, work[until] // WINDOW_US

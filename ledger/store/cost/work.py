@@ -1,9 +1,10 @@
 """Reads what ran in windows: attempts from the facts, and what is known beyond them."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import polars as pl
 
@@ -17,13 +18,15 @@ from ledger.domain.cost.attempts import (
     timed,
 )
 from ledger.domain.cost.deployment import EngineKey
-from ledger.domain.cost.unseen import engines_beyond, unseen_attempts
+from ledger.domain.cost.kinds import Four
+from ledger.domain.cost.unseen import EngineWindow, engine_work, engines_beyond, unseen_attempts
 from ledger.domain.metering.times import micros
 from ledger.domain.period import DAY, WINDOW
 from ledger.store.cost import cost
 from ledger.store.metering.facts import FACT_LAYOUT, Decode, FactSearch, list_fact_readers
 from ledger.store.queries import Connection
 
+Part = TypeVar("Part")
 _FACTS = {name: pl.Int64 for name in FACT_LAYOUT if name not in {"kind", "flags"}}
 
 
@@ -78,18 +81,23 @@ async def _read_attempts(
     batch_seq: int,
     engines: Collection[int] | None,
 ) -> pl.DataFrame:
-    """Attempts of facts, which are let go once they are read, and what is known beyond them."""
-    facts = await _read_facts(connection, windows, batch_seq, engines)
+    """Attempts of facts, which are let go part by part as they are read, and what is known beyond
+    them."""
+    parts = await _read_facts(connection, windows, batch_seq, engines, _worked)
     known = await cost.sum_activity(
         connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
     )
-    beyond = engines_beyond(known, facts)
-    attempts = attempts_of(facts)
+    beyond = engines_beyond(known, (work for _, work in parts))
+    attempts = pl.concat(attempts for attempts, _ in parts)
     if beyond:
-        seen = _at_engines(facts, beyond)
-        unseen = await _read_unseen(connection, windows, batch_seq, seen, beyond)
+        facts = await _read_facts(connection, windows, batch_seq, beyond, lambda facts: facts)
+        unseen = await _read_unseen(connection, windows, batch_seq, pl.concat(facts), beyond)
         attempts = pl.concat([attempts, unseen])
     return attempts
+
+
+def _worked(facts: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[EngineWindow, Four]]:
+    return attempts_of(facts), engine_work(facts)
 
 
 async def _read_unseen(
@@ -116,15 +124,21 @@ async def _read_facts(
     windows: Sequence[datetime],
     batch_seq: int,
     engines: Collection[int] | None,
-) -> pl.DataFrame:
+    take: Callable[[pl.DataFrame], Part],
+) -> list[Part]:
+    """What is taken of each part of the facts; there is one at least."""
     since, until = windows[0] - LONGEST, windows[-1] + WINDOW + LONGEST
     stored_since = (since - DAY).astimezone(UTC).date()
     search = FactSearch(batch_seq, stored_since, since, until, tuple(_FACTS))
-    parts = []
+
+    def taken(decode: Decode) -> Part:
+        return take(_timed(decode, windows, engines))
+
+    parts = [take(pl.DataFrame(schema=_FACTS))]
     for read in await list_fact_readers(connection, search):
         decode = await read(connection)
-        parts.append(await asyncio.to_thread(_timed, decode, windows, engines))
-    return pl.concat(parts) if parts else pl.DataFrame(schema=_FACTS)
+        parts.append(await asyncio.to_thread(taken, decode))
+    return parts
 
 
 def _timed(
