@@ -15,8 +15,8 @@ from multiprocessing import connection as pipes
 from typing import TypeVar
 
 from ledger.domain.errors import UnavailableError
+from ledger.store import stage_runs
 from ledger.store.connect import Reached, reached_of
-from ledger.store.cost import cost
 from ledger.store.queries import Connection
 
 Given = TypeVar("Given")
@@ -95,7 +95,7 @@ async def _serve(pipe: pipes.Connection) -> None:
     order: _Order = pipe.recv()
     gc.freeze()
     gc.set_threshold(*order.collect_after)
-    async with cost.beside_run(order.reached, order.stage) as connection:
+    async with stage_runs.beside_run(order.reached, order.stage) as connection:
         while True:
             given = await asyncio.to_thread(pipe.recv)
             pipe.send(await order.work(connection, given))

@@ -16,9 +16,8 @@ from typing import TypeAlias, TypeVar
 from ledger.domain.errors import UnavailableError
 from ledger.domain.parked import Failed, Parked, Part, failed_parts, park, reason_of
 from ledger.flows.side_by_side import side_by_side
-from ledger.store import standing
+from ledger.store import stage_runs, standing
 from ledger.store.connect import CutOff, reached_of
-from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 
@@ -149,7 +148,9 @@ async def _store_apart(connection: Connection, run: _Run, due: Due) -> None:
     async with AsyncExitStack() as open_runs:
         stores = [due.store]
         for _ in range(BESIDE):
-            other = await open_runs.enter_async_context(cost.beside_run(reached, run.work.stage))
+            other = await open_runs.enter_async_context(
+                stage_runs.beside_run(reached, run.work.stage)
+            )
             stores.append(due.store_beside(other))
         await side_by_side(chunks, [partial(_store, run, store) for store in stores])
 
@@ -202,7 +203,7 @@ async def _end(
             connection, **owner, gone=[each.what for each in gone], come=come, now=now
         )
         if cut_off is not None:
-            await cost.add_stage_run(
+            await stage_runs.add_stage_run(
                 connection,
                 **owner,
                 cut_off_id=cut_off.cut_off_id,

@@ -15,15 +15,9 @@ import asyncpg
 from ledger.domain.author import Author
 from ledger.domain.books.moved import MovedAccount, MovedCharge, MovedCost
 from ledger.domain.errors import ReasonNeededError, UnavailableError
-from ledger.flows.billing.draw import draw
-from ledger.flows.books.book_cost import book_cost
-from ledger.flows.books.book_revenue import book_revenue
-from ledger.flows.cost.accrue import accrue
-from ledger.flows.cost.allocate import allocate
-from ledger.flows.cost.recall import RECALL
 from ledger.flows.parts import Progress, no_progress
-from ledger.flows.pricing.rate import rate
-from ledger.flows.stage import NO_TRIAL, Stage, StageTrial, try_stage
+from ledger.flows.stage import NO_TRIAL, StageTrial, try_stage
+from ledger.flows.stages import RECALL, STAGES
 from ledger.store.books.preview import (
     Behind,
     forget_hints,
@@ -33,11 +27,11 @@ from ledger.store.books.preview import (
     previewing,
 )
 from ledger.store.connect import another, draw_batch_seq, reached_of, sum_windows
-from ledger.store.cost.cost import running
 from ledger.store.queries import Connection
+from ledger.store.stage_runs import running
 
 # All that books, in the order of the stages.
-BOOKING: Sequence[Stage] = (allocate, rate, draw, book_cost, book_revenue, accrue)
+BOOKING = ("allocate", "rate", "draw", "book_cost", "book_revenue", "accrue")
 # For a stage that runs, and for a row that somebody is changing.
 WAIT_S = 60
 # Where somebody enters the same between its snapshot and its change, it begins again.
@@ -128,7 +122,7 @@ async def _enter_once(connection: Connection, change: Change, author: Author) ->
 async def _stages_to_itself(connection: Connection) -> AsyncIterator[None]:
     """Nothing else runs them meanwhile, and what is booked before is seen."""
     async with AsyncExitStack() as held:
-        for name in (*(stage.name for stage in BOOKING), RECALL):
+        for name in (*BOOKING, RECALL):
             try:
                 await held.enter_async_context(running(connection, name))
             except asyncpg.LockNotAvailableError as error:
@@ -147,11 +141,11 @@ async def _run(
     told: Progress,
 ) -> dict[str, StageTrial]:
     trials: dict[str, StageTrial] = {}
-    for stage in BOOKING:
-        trials[stage.name] = await try_stage(
+    for name in BOOKING:
+        trials[name] = await try_stage(
             connection,
-            stage,
-            before.get(stage.name, NO_TRIAL),
+            STAGES[name].load(),
+            before.get(name, NO_TRIAL),
             entity_id=entity_id,
             now=now,
             told=told,

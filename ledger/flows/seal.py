@@ -10,8 +10,8 @@ from datetime import date
 
 from ledger.domain.seal import BatchDigest, Seal, SealPart, first_rows, link, slices, summed
 from ledger.store import seal as store
+from ledger.store import stage_runs
 from ledger.store.connect import draw_cut_off
-from ledger.store.cost import cost
 from ledger.store.memory import allow_memory
 from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
@@ -34,7 +34,7 @@ async def seal(connection: Connection) -> Seal | None:
 
     A second run waits for the first. Call it outside a transaction.
     """
-    async with cost.running(connection, STAGE):
+    async with stage_runs.running(connection, STAGE):
         cut_off = await draw_cut_off(connection, PURPOSE)
         last = await store.find_last_seal(connection)
         if cut_off.batch_seq <= (last.until_seq if last else 0):

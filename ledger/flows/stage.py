@@ -17,10 +17,10 @@ from ledger.flows.parts import (
     run_parts,
     try_parts,
 )
+from ledger.store import stage_runs
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.cost import cost
-from ledger.store.cost.cost import LastRun
 from ledger.store.queries import Connection
+from ledger.store.stage_runs import LastRun
 from ledger.store.standing import list_parked
 
 
@@ -96,7 +96,7 @@ async def run_stage(
     progress: Progress = no_progress,
 ) -> StageReport:
     """Run a stage over the entities; a second run waits, so that cut-offs only move forward."""
-    async with cost.running(connection, stage.name):
+    async with stage_runs.running(connection, stage.name):
         cut_off = await _draw_cut_off(connection, stage, now)
         runs = [
             await run_parts(
@@ -165,7 +165,7 @@ def _work(
     name = entity.entity_id
 
     async def find(again: Sequence[Part]) -> Due:
-        last = since or await cost.find_last_run(connection, stage=stage.name, entity_id=name)
+        last = since or await stage_runs.find_last_run(connection, stage=stage.name, entity_id=name)
         if last.batch_seq == cut_off.batch_seq and not (again or stage.follows_clock):
             return Due((), _store_nothing)
         return await stage.find(StageContext(connection, entity, last, cut_off, now), again)

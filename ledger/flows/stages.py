@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ledger.flows.stage import Stage
 
 
+# Held like a run of a stage, by whoever makes lines of windows again that were let go.
+RECALL = "recall"
+
+
 @dataclass(frozen=True, slots=True)
 class ListedStage:
     """Where a stage is, as module:name, and what it is for."""

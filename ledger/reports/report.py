@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
 
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.cost.allocations import LinesLetGo
 from ledger.store.queries import Connection
+from ledger.store.refusals import LinesLetGo
 from ledger.wire.answer_fields import ClosedModel
 
 R = TypeVar("R")

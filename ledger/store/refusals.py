@@ -8,6 +8,8 @@ import asyncpg
 
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 
+# What a query says that needs lines of windows which were let go.
+LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
 _FOREIGN_KEY = re.compile(r"\((?P<column>\w+)\)=\((?P<value>.*)\).*\"(?P<table>\w+)\"")
 
 

@@ -16,7 +16,10 @@ print(*{{name.partition(".")[0] for name in sys.modules}}, file=sys.stderr)
 COLUMNS = {"numba", "polars", "numpy", "pyarrow"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["keys", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["keys", "--help"], ["import", "fx", "--help"], ["payment", "import", "--help"]],
+)
 def test_what_works_without_columns_does_not_load_them(arguments: list[str]) -> None:
     command = [sys.executable, "-c", LOADED.format(arguments=arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

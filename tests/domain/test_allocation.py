@@ -11,7 +11,8 @@ from ledger.domain.cost.slots import Ran, SlotWork, idle, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
 from ledger.domain.energy.facility import uplift
-from ledger.domain.energy.meter import Span, energy_between, spans
+from ledger.domain.energy.meter import energy_between, spans
+from ledger.domain.energy.span import Span
 from ledger.domain.energy.tariff import TariffCut, energy_cost
 from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.times import micros

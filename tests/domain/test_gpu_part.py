@@ -14,8 +14,9 @@ from ledger.domain.cost.share import Share
 from ledger.domain.cost.site_meters import HostShare
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import idle
-from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart, PartSpans, share_of_gpu
-from ledger.domain.energy.meter import Span
+from ledger.domain.energy.gpu_part import GPU_PARTS, GpuPart, share_of_gpu
+from ledger.domain.energy.part_energy import PartSpans
+from ledger.domain.energy.span import Span
 from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.period import WINDOW, Period
 from tests.support.examples import at_depth

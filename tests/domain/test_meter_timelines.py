@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ledger.domain.energy.counter_course import NEAR, EnergyReading
 from ledger.domain.energy.gpu_spans import spans_by_window
-from ledger.domain.energy.meter import Span, energy_between, findings, spans
+from ledger.domain.energy.meter import energy_between, findings, spans
+from ledger.domain.energy.span import Span
 from ledger.domain.period import WINDOW, Period, window_start
 from tests.support.examples import at_depth
 

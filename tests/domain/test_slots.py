@@ -15,7 +15,8 @@ from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import Ran, weigh
 from ledger.domain.cost.weights import Weights
 from ledger.domain.energy.counter_course import EnergyReading
-from ledger.domain.energy.meter import Span, spans
+from ledger.domain.energy.meter import spans
+from ledger.domain.energy.span import Span
 from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, Period

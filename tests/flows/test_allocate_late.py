@@ -11,6 +11,7 @@ from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.cost_windows import cost_windows, find_meters
 from ledger.flows.cost.find_due import find_due
 from ledger.flows.stage import StageContext
+from ledger.store import stage_runs
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost import cost
 from ledger.store.cost.allocations import find_allocations
@@ -140,7 +141,7 @@ async def test_only_work_that_came_alone_is_allocated_alone(worker: Connection) 
     await books.usage(WINDOWS[3], Tokens(output=1), instance="engine-0", buyer=OTHER)
     await books.readings("GPU-1", steady(range(2705, 2800, 10), base_mj=10**9))
     entity = await _factory(worker)
-    last = await cost.find_last_run(worker, stage="allocate", entity_id="factory")
+    last = await stage_runs.find_last_run(worker, stage="allocate", entity_id="factory")
     cut_off = await draw_cut_off(worker, "test")
     found = await find_due(StageContext(worker, entity, last, cut_off, LATER))
     assert set(found.windows) >= {WINDOWS[0], WINDOWS[3]}

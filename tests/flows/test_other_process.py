@@ -7,7 +7,7 @@ import pytest
 
 from ledger.domain.errors import ConflictError, UnavailableError
 from ledger.flows.other_process import other_process
-from ledger.store.cost import cost
+from ledger.store import stage_runs
 from ledger.store.queries import Connection
 from tests.support import elsewhere
 
@@ -24,7 +24,7 @@ async def test_pieces_are_done_elsewhere_while_no_other_run_begins(worker: Conne
             "SELECT pg_try_advisory_lock(lock_class('stage'), hashtext('stage+'))"
         )
     # Waits until the session of the process has ended as well.
-    async with cost.running(worker, "stage"):
+    async with stage_runs.running(worker, "stage"):
         pass
 
 

@@ -13,10 +13,11 @@ from ledger.flows.preview import BOOKING, Change, Preview, preview_change
 from ledger.flows.reference.enter import enter_price
 from ledger.flows.seal import seal
 from ledger.flows.settle import settle
+from ledger.flows.stages import STAGES
 from ledger.store.books.preview import previewing
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
-from ledger.store.cost.cost import running
 from ledger.store.queries import Connection
+from ledger.store.stage_runs import running
 from ledger.wire.inputs import read_input
 from ledger.wire.price_inputs import NewPrice
 from tests.flows.billing import AUTHOR, WINDOW
@@ -144,8 +145,8 @@ async def test_one_that_waits_too_long_for_a_stage_says_so_and_leaves_the_others
         async with running(other, "book_revenue"):
             with pytest.raises(UnavailableError, match="The stage book_revenue runs all the while"):
                 await preview_change(worker, priced("7"), AUTHOR, now=LATER, wait_s=0.1)
-        for stage in BOOKING:
-            assert (await stage(other, now=LATER)).failed == ()
+        for name in BOOKING:
+            assert (await STAGES[name].load()(other, now=LATER)).failed == ()
     finally:
         await other.close()
 

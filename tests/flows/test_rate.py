@@ -8,8 +8,8 @@ from decimal import Decimal
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.enter import enter_price
 from ledger.reports.grouped import CHARGES, Grouping
+from ledger.store import stage_runs
 from ledger.store.connect import connect, draw_cut_off, reached_of
-from ledger.store.cost import cost
 from ledger.store.pricing.rating import list_unpriced
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
@@ -106,7 +106,7 @@ async def test_what_stores_beside_a_run_keeps_others_out(
 ) -> None:
     second = await connect(database.worker_url)
     try:
-        async with cost.beside_run(reached_of(worker), rate.name):
+        async with stage_runs.beside_run(reached_of(worker), rate.name):
             beginning = asyncio.create_task(rate(second, now=NOW))
             await asyncio.sleep(0.3)
             assert not beginning.done()

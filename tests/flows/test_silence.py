@@ -7,7 +7,7 @@ from operator import attrgetter
 import pytest
 
 from ledger.domain.author import Author
-from ledger.domain.energy.meter import BY_WEIGHTS
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.period import DAY, Period
 from ledger.flows.books.book_cost import book_cost
 from ledger.flows.books.check_books import check_books

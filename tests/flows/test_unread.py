@@ -10,7 +10,7 @@ import pytest
 
 from ledger.domain.cost.line_runs import LINE, LINE_KEY
 from ledger.domain.cost.unread import GpuEstimate
-from ledger.domain.energy.meter import BY_WEIGHTS
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.errors import MissingInputError
 from ledger.domain.period import DAY, Period
 from ledger.embedded.postgres import EmbeddedServer

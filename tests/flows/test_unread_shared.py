@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.domain.energy.meter import BY_WEIGHTS
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.errors import MissingInputError
 from ledger.embedded.postgres import EmbeddedServer
 from ledger.flows.cost.allocate import allocate

@@ -268,7 +268,7 @@ RATE = {"stage": "rate", "entity_id": "factory"}
 @pytest.mark.parametrize(
     ("room", "name", "given", "found"),
     [
-        ("cost/cost", "find_last_run", RATE, [49_999]),
+        ("stage_runs", "find_last_run", RATE, [49_999]),
         ("operations", "list_stage_states", {}, [50_000, 49_999]),
     ],
 )

@@ -4,8 +4,8 @@ import pytest
 
 from ledger.reports.cost.margin_text import MARGIN
 from ledger.reports.report import Asked, PeriodReport, ReportScope
-from ledger.store.cost.allocations import LinesLetGo
 from ledger.store.queries import Connection
+from ledger.store.refusals import LinesLetGo
 from tests.support.one_gpu import START, at
 
 REFUSED = "SELECT refuse_without_lines('factory', 'deployment:chat', $1)"

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from ledger.flows.reference.parties import enter_customer
+from ledger.store import stage_runs
 from ledger.store.connect import connect, draw_batch_seq, draw_cut_off
-from ledger.store.cost import cost
 from ledger.store.metering.retention import try_lock_fold
 from ledger.store.queries import Connection
 from ledger.wire.inputs import read_input
@@ -98,5 +98,5 @@ async def test_an_unseen_cut_off_holds_up_a_fold_and_no_stage(
         await draw_cut_off(worker, "test")
         async with other.transaction():
             assert not await try_lock_fold(other)
-        async with asyncio.timeout(10), cost.running(other, "rate"), other.transaction():
+        async with asyncio.timeout(10), stage_runs.running(other, "rate"), other.transaction():
             assert await draw_batch_seq(other) > 0

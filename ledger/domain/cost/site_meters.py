@@ -11,7 +11,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from ledger.domain.cost.factory import EnergyMeter, valid_at
 from ledger.domain.energy.gpu_part import GpuPart, nth_part
 from ledger.domain.energy.gpu_spans import BoardSpans
-from ledger.domain.energy.meter import Span, energy_between
+from ledger.domain.energy.meter import energy_between
+from ledger.domain.energy.span import Span
 from ledger.domain.money import ROUNDING
 from ledger.domain.period import MICROSECOND, WINDOW, Period
 

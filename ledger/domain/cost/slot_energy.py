@@ -22,8 +22,9 @@ from ledger.domain.cost.site_meters import HostShare
 from ledger.domain.cost.slots import SlotWork
 from ledger.domain.energy.counter_course import microseconds
 from ledger.domain.energy.facility import host_energy_mj
-from ledger.domain.energy.gpu_part import drawn_columns
-from ledger.domain.energy.meter import EvenSpans, Span, energy_columns
+from ledger.domain.energy.meter import EvenSpans, energy_columns
+from ledger.domain.energy.part_energy import drawn_columns
+from ledger.domain.energy.span import Span
 from ledger.domain.energy.tariff import TariffCut
 from ledger.domain.period import Period
 

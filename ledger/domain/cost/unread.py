@@ -19,7 +19,8 @@ from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.served import WindowFacts, frame_of, served_engines
 from ledger.domain.cost.unread_work import StepsCounted, UnreadEngine, rest_together
 from ledger.domain.energy.gpu_spans import BoardSpans, GpuSpans
-from ledger.domain.energy.meter import BY_WEIGHTS, EvenSpans, Span, energy_columns
+from ledger.domain.energy.meter import EvenSpans, energy_columns
+from ledger.domain.energy.span import BY_WEIGHTS, Span
 from ledger.domain.metering.times import micros
 from ledger.domain.period import WINDOW, WINDOW_SECONDS, Period, window_of
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from ledger.domain.apportion import amount_of, units_of
 from ledger.domain.cost.cost_line import CostPool, MeterKey, MeterWindow, PoolKey
-from ledger.domain.energy.meter import BY_WEIGHTS
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.period import DAY, midnight
 
 # The start of the day, the kind of the pool and its currency.

@@ -29,8 +29,10 @@ from ledger.domain.cost.slot_energy import EnergyInput, Site, UsedGpus
 from ledger.domain.cost.slots import NOBODY, Ran, SlotWork, idle, weigh
 from ledger.domain.cost.stepped import stepped_together
 from ledger.domain.cost.weights import NO_WEIGHTS, Weights
-from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart, PartSpans
-from ledger.domain.energy.meter import BY_WEIGHTS, energy_columns, findings
+from ledger.domain.energy.gpu_part import GPU_PARTS, WHOLE_GPU, GpuPart
+from ledger.domain.energy.meter import energy_columns, findings
+from ledger.domain.energy.part_energy import PartSpans
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.energy.tariff import TariffCut, TariffPoint, cut
 from ledger.domain.metering.times import micros
 from ledger.domain.money import ZERO

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from ledger.domain.energy.counter_course import microseconds
-from ledger.domain.energy.meter import Span
+from ledger.domain.energy.span import Span
 from ledger.domain.money import divide_half_even
 
 _NJ_PER_MJ = 1_000_000

@@ -1,16 +1,12 @@
-"""Which part of a GPU somebody has, and what that takes of all that the GPU does.
+"""Which part of a GPU somebody has, and what that takes of a whole number.
 
-Invariant: the parts of a GPU, in their order, take all of it together, to the last millijoule, up
-to every moment: whatever slots and prices each of them is cut by.
+Invariant: the parts of a GPU, in their order, take all of it together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import accumulate, pairwise
-from typing import overload
 
-from ledger.domain.energy.meter import EnergyColumns, Span, energy_columns
 from ledger.domain.money import EXACT
 
 # Millionths of a GPU and sevenths of one, as MIG cuts it, are whole numbers of parts of it.
@@ -40,41 +36,6 @@ def nth_part(whole: int, sizes: Sequence[int], of_all: int) -> int:
         taken = rest * size // left
         rest, left = rest - taken, left - size
     return taken
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartSpans(Sequence[Span]):
-    """What a board counted, as far as it is a part's."""
-
-    whole: Sequence[Span]
-    part: GpuPart
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    @overload
-    def __getitem__(self, index: int) -> Span: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Span]: ...
-    def __getitem__(self, index: int | slice) -> Span | Sequence[Span]:
-        return self.whole[index]
-
-
-def drawn_columns(measured: Sequence[Span], marks: Sequence[int]) -> EnergyColumns:
-    """Energy between neighbouring sorted microseconds of a board, or a part of one; of a part what
-    it takes of all up to a mark, so that every cut adds up to the same."""
-    if not isinstance(measured, PartSpans):
-        return energy_columns(measured, marks)
-    whole = energy_columns(measured.whole, marks)
-    metered, estimated = (
-        _growth(measured.part, energies) for energies in (whole.metered_mj, whole.estimated_mj)
-    )
-    return EnergyColumns(metered, estimated, whole.covered_us)
-
-
-def _growth(part: GpuPart, energies: Iterable[int]) -> list[int]:
-    upto = (part.of(energy) for energy in accumulate(energies, initial=0))
-    return [later - earlier for earlier, later in pairwise(upto)]
 
 
 def share_of_gpu(parts: int) -> Decimal:

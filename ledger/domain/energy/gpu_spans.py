@@ -18,7 +18,8 @@ from ledger.domain.energy.counter_course import (
     microseconds,
     runs_on,
 )
-from ledger.domain.energy.meter import EvenSpans, Span, spans
+from ledger.domain.energy.meter import EvenSpans, spans
+from ledger.domain.energy.span import Span
 from ledger.domain.period import WINDOW, Period
 
 

@@ -29,24 +29,25 @@ from ledger.domain.energy.counter_course import (
     steps_back,
 )
 from ledger.domain.energy.even_energy import even_energy
+from ledger.domain.energy.span import (
+    CLOCK_LOST,
+    CLOCK_STEP,
+    DISAGREES,
+    DOUBTFUL,
+    DRIVER_RELOAD,
+    FROZEN,
+    JUMP,
+    LEFT_OUT,
+    PAUSED,
+    REBOOT,
+    RESET,
+    TOO_SLOW,
+    UNIT,
+    Span,
+)
 from ledger.domain.period import MICROSECOND, Period
 
 MAX_GAP = timedelta(seconds=60)
-JUMP = "counter_jump"
-FROZEN = "counter_frozen"
-DISAGREES = "power_disagrees"
-DOUBTFUL = "power_doubtful"
-LEFT_OUT = "readings_disagree"
-TOO_SLOW = "counter_too_slow"
-UNIT = "unit_changed"
-CLOCK_STEP = "clock_step"
-CLOCK_LOST = "clock_step_in_a_gap"
-DRIVER_RELOAD = "driver_reload"
-REBOOT = "reboot"
-PAUSED = "host_paused"
-RESET = "counter_reset"
-# No meter says it: what ran does, by fitted weights.
-BY_WEIGHTS = "estimated_by_weights"
 # Power is an instant's or a second's, energy a stretch's: only what no load explains is a fault.
 POWER_FACTOR = 20
 # Half a second holds steps of any counter; readings come each second, at times a little sooner.
@@ -56,9 +57,6 @@ WHOLE_FROM = timedelta(minutes=5)
 WHOLE_READINGS = 10
 # No board that runs draws less than this. A counter that says so counts joules or stands still.
 POWER_FLOOR_MW = 1_000
-_UNBELIEVED = frozenset({JUMP, FROZEN, DISAGREES, LEFT_OUT, TOO_SLOW, UNIT, CLOCK_LOST, BY_WEIGHTS})
-# What a counter showed before it began again is lost.
-_BEGUN_AGAIN = frozenset({RESET, DRIVER_RELOAD, REBOOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +79,6 @@ class EnergyColumns(NamedTuple):
     metered_mj: list[int]
     estimated_mj: list[int]
     covered_us: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Energy between two neighbouring readings, spread evenly over the time between them."""
-
-    start_us: int
-    end_us: int
-    energy_mj: int
-    metered: bool
-    finding: str | None = None
-
-    @property
-    def known(self) -> bool:
-        """Whether a meter says its energy; of a suspect span at most a lower bound is known."""
-        return self.finding not in _UNBELIEVED
-
-    @property
-    def at_least(self) -> bool:
-        """Whether more may have been used than it says."""
-        return not self.known or self.finding in _BEGUN_AGAIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)

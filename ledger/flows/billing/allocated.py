@@ -7,10 +7,12 @@ from datetime import datetime
 from ledger.domain.errors import MissingInputError
 from ledger.domain.parked import Parked
 from ledger.domain.period import Period
-from ledger.flows.cost.allocate import allocate
-from ledger.store.cost.cost import find_last_run
 from ledger.store.queries import Connection
+from ledger.store.stage_runs import find_last_run
 from ledger.store.standing import list_parked
+
+# The stage that a price on cost waits for.
+ALLOCATE = "allocate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,6 @@ class Allocated:
 
 async def find_allocated(connection: Connection, entity_id: str) -> Allocated:
     """How far cost of an entity is allocated now."""
-    last = await find_last_run(connection, stage=allocate.name, entity_id=entity_id)
-    parked = await list_parked(connection, stage=allocate.name, entity_id=entity_id)
+    last = await find_last_run(connection, stage=ALLOCATE, entity_id=entity_id)
+    parked = await list_parked(connection, stage=ALLOCATE, entity_id=entity_id)
     return Allocated(last.followed_to, parked)

@@ -42,11 +42,10 @@ from ledger.flows.parts import by_count
 from ledger.flows.pricing.rate import rate
 from ledger.flows.reference.supersede import keep_write, writing
 from ledger.flows.side_by_side import side_by_side
-from ledger.store import parties, standing
+from ledger.store import parties, stage_runs, standing
 from ledger.store.billing.draft import list_billed_periods, list_due_subscriptions, list_zones
 from ledger.store.billing.receivables import lock_receivables
 from ledger.store.connect import draw_batch_seq
-from ledger.store.cost import cost
 from ledger.store.passing import passes_by_itself
 from ledger.store.queries import Connection
 
@@ -158,7 +157,7 @@ async def run_invoices(
     await book_revenue(connection, entity_id=entity_id, now=ask.now)
     names = await _list_due(connection, ask)
     # One run of an entity at a time: a second finds what the first issued.
-    async with cost.running(connection, f"{PARKED_AS}:{entity_id}"):
+    async with stage_runs.running(connection, f"{PARKED_AS}:{entity_id}"):
         done = _result(ask, await _issue_all(_Run(connection, ask), names, progress))
     if seal is not None:
         async with writing(connection):

@@ -8,10 +8,10 @@ from ledger.domain.cost.gap import find_gaps
 from ledger.domain.entity import LegalEntity
 from ledger.domain.money import plain
 from ledger.domain.period import Period, whole_billing_period
-from ledger.store import operations, standing
+from ledger.store import operations, stage_runs, standing
 from ledger.store.books import months as store
 from ledger.store.connect import CutOff
-from ledger.store.cost import cost, margin
+from ledger.store.cost import margin
 from ledger.store.cost.factory import load_factory
 from ledger.store.metering.conflicts import count_conflicts
 from ledger.store.queries import Connection
@@ -51,7 +51,7 @@ async def list_matters(
 async def _stages(closing: _Closing) -> Matter:
     entity_id, end = closing.entity.entity_id, closing.period.end
     runs = {
-        name: await cost.find_last_run(closing.connection, stage=name, entity_id=entity_id)
+        name: await stage_runs.find_last_run(closing.connection, stage=name, entity_id=entity_id)
         for name in FOLLOWED
     }
     behind = {name for name, run in runs.items() if run.followed_to and run.followed_to < end}

@@ -18,6 +18,8 @@ from ledger.domain.cost.lines_again import (
 from ledger.domain.entity import LegalEntity
 from ledger.domain.period import DAY, Period
 from ledger.flows.cost.cost_windows import cost_windows, find_meters
+from ledger.flows.stages import RECALL
+from ledger.store import stage_runs
 from ledger.store.connect import AS_IT_STANDS
 from ledger.store.cost import cost
 from ledger.store.cost.allocations import (
@@ -27,8 +29,6 @@ from ledger.store.cost.allocations import (
 )
 from ledger.store.cost.share_rows import digests_of
 from ledger.store.queries import Connection
-
-RECALL = "recall"
 
 
 async def recall_parts(
@@ -54,7 +54,7 @@ async def recall_lines(
         return
     entities = await cost.list_cost_entities(connection, entity_id=entity_id)
     # Nobody else makes the same ones meanwhile.
-    async with cost.running(connection, RECALL):
+    async with stage_runs.running(connection, RECALL):
         gone = await find_allocated(connection, entity_id, periods, batch_seq, gone=True)
         for day in _by_day(gone):
             async with connection.transaction(isolation="repeatable_read"):

@@ -20,7 +20,7 @@ from ledger.flows.check_seals import FACTS as SEALED_FACTS
 from ledger.flows.check_seals import check_sealed_day
 from ledger.flows.metering.change_tables import changing_tables
 from ledger.flows.seal import seal
-from ledger.store.cost import cost
+from ledger.store import stage_runs
 from ledger.store.metering import readings
 from ledger.store.metering.archive_files import day_path, write_day, write_manifest
 from ledger.store.metering.archive_location import Location
@@ -92,7 +92,7 @@ async def archive(
             "before",
         )
     _check_folder(folder)
-    async with cost.running(connection, STAGE):
+    async with stage_runs.running(connection, STAGE):
         done = await _archive_days(connection, before, folder, progress)
         if describe is None:
             return done

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.domain.errors import UnavailableError
+from ledger.store import stage_runs
 from ledger.store.connect import CutOff, draw_cut_off
-from ledger.store.cost import cost
 from ledger.store.metering.retention import (
     FOLDS,
     Folded,
@@ -64,7 +64,7 @@ async def fold(
 
     UnavailableError where transactions with a cut-off of their own leave no moment for a step.
     """
-    async with cost.running(connection, STAGE):
+    async with stage_runs.running(connection, STAGE):
         last = None if every else await find_last_fold(connection)
         cut_off = await draw_cut_off(connection, STAGE)
         windows = await find_windows_to_fold(
@@ -75,7 +75,7 @@ async def fold(
             chunk = windows[at : at + step.windows]
             folded += await _fold_windows(connection, chunk, cut_off, step)
             progress(len(chunk))
-        await cost.add_stage_run(
+        await stage_runs.add_stage_run(
             connection,
             stage=STAGE,
             entity_id=None,

@@ -16,7 +16,7 @@ from ledger.domain.errors import ConflictError
 from ledger.flows.check_seals import check_sealed_day
 from ledger.flows.metering.archive import KeptDay
 from ledger.flows.seal import seal
-from ledger.store.cost import cost
+from ledger.store import stage_runs
 from ledger.store.metering import merging as store
 from ledger.store.metering.chunks import DamagedChunkError
 from ledger.store.metering.merging import DayToMerge, MergedChunk
@@ -90,7 +90,7 @@ async def merge_sealed(
     """`merge`, of what is sealed already."""
     merged: list[DayMerged] = []
     kept: list[KeptDay] = []
-    async with cost.running(connection, STAGE):
+    async with stage_runs.running(connection, STAGE):
         last = await find_last_seal(connection)
         until_seq = last.until_seq if last else 0
         days = await store.find_days_to_merge(connection, until_seq=until_seq, most=sizes.open_day)

@@ -11,7 +11,7 @@ from ledger.domain.cost.deployment import Deployment, ServingDeployments
 from ledger.domain.cost.factory import AssetTerms, Factory, PowerPrice, SiteUplift, valid_at
 from ledger.domain.cost.gap import clip
 from ledger.domain.cost.unread import GpuEstimate
-from ledger.domain.energy.meter import BY_WEIGHTS
+from ledger.domain.energy.span import BY_WEIGHTS
 from ledger.domain.errors import InvalidInputError, NotFoundError
 from ledger.domain.money import total
 from ledger.domain.period import WINDOW, Period, window_start

@@ -12,7 +12,7 @@ from ledger.domain.entity import LegalEntity
 from ledger.domain.errors import MissingInputError
 from ledger.domain.period import WINDOW
 from ledger.reports.findings import with_reasons
-from ledger.store import standing
+from ledger.store import stage_runs, standing
 from ledger.store.cost import cost, margin, site_costs
 from ledger.store.cost.factory import load_factory
 from ledger.store.queries import Connection
@@ -75,7 +75,7 @@ async def _not_done(
         first, last = min(start for start, _ in when), max(end for _, end in when)
         remedy = f"mend what keeps it from being done: {parked[0].what.reason}"
         return [Gap(what, name, max(first, since), min(last, until), remedy)]
-    run = await cost.find_last_run(connection, stage=stage, entity_id=entity.entity_id)
+    run = await stage_runs.find_last_run(connection, stage=stage, entity_id=entity.entity_id)
     if run.batch_seq:
         return []
     return [Gap(what, name, since, until, f"run `{stage}` first")]

@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import repeat
 from typing import NamedTuple, Unpack
 
-import asyncpg
 import numpy as np
 import polars as pl
 
@@ -30,8 +29,6 @@ SUMS = tuple(name for name in SHARE if name != "usage_key_id")
 STAMP = ("cut_off_id", "batch_seq", "entity_id")
 COLUMNS = (*ALLOCATION, "lines", *SUMS, "digest", *STAMP)
 _KIND_COSTS = tuple(name for name, kind in KIND_SUMS.items() if kind == pl.Int128())
-# What a query says that needs lines which were let go.
-LinesLetGo = asyncpg.ObjectNotInPrerequisiteStateError
 
 
 async def find_allocations(

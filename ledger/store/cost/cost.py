@@ -1,9 +1,8 @@
 """Reads what a factory costs and what ran on it, and writes pools and cost lines."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -22,9 +21,8 @@ from ledger.domain.metering.spread import WORK
 from ledger.domain.metering.times import micros
 from ledger.domain.period import Period
 from ledger.store.binary_read import INT8, TIME, read_columns
-from ledger.store.connect import Reached, another
 from ledger.store.copying import copy_out, copy_rows
-from ledger.store.queries import Connection, OwnConnection, load_queries
+from ledger.store.queries import Connection, load_queries
 from ledger.store.within import Within
 
 COST = load_queries("cost/cost")
@@ -49,65 +47,9 @@ class WindowActivity(NamedTuple):
     output: int
 
 
-@asynccontextmanager
-async def running(connection: Connection, stage: str) -> AsyncIterator[None]:
-    """Wait until no other session runs this stage, and keep others out until left."""
-    await COST["lock_stage"].value(connection, stage=stage)
-    try:
-        yield
-    finally:
-        # Of a connection that is gone the lock is gone as well.
-        if not connection.is_closed():
-            await COST["unlock_stage"].value(connection, stage=stage)
-
-
-@asynccontextmanager
-async def beside_run(reached: Reached, stage: str) -> AsyncIterator[OwnConnection]:
-    """Another session for a run of the stage: while it is open, no other run begins."""
-    async with another(reached) as other:
-        await COST["lock_beside"].value(other, stage=stage)
-        yield other
-
-
 async def list_cost_entities(connection: Connection, *, entity_id: str | None) -> list[LegalEntity]:
     """Entities with hardware or deployments, or the one named if it has any."""
     return await COST["list_cost_entities"].values(connection, LegalEntity, entity_id=entity_id)
-
-
-@dataclass(frozen=True, slots=True)
-class LastRun:
-    """How far a stage has come: in the stored order (0 before any run), and along the clock."""
-
-    batch_seq: int = 0
-    followed_to: datetime | None = None
-
-
-async def find_last_run(connection: Connection, *, stage: str, entity_id: str) -> LastRun:
-    """How far a stage has come for an entity."""
-    row = await COST["find_last_run"].row(connection, stage=stage, entity_id=entity_id)
-    return LastRun(row["batch_seq"], row["followed_to"]) if row else LastRun()
-
-
-async def add_stage_run(
-    connection: Connection,
-    *,
-    stage: str,
-    entity_id: str | None,
-    cut_off_id: int,
-    windows: int,
-    rows: int,
-    followed_to: datetime | None = None,
-) -> None:
-    """Keep how far a stage has come; without an entity it is of all of them."""
-    await COST["add_stage_run"].run(
-        connection,
-        stage=stage,
-        entity_id=entity_id,
-        cut_off_id=cut_off_id,
-        followed_to=followed_to,
-        windows=windows,
-        rows=rows,
-    )
 
 
 async def find_received_at(connection: Connection, *, batch_seq: int) -> datetime | None:
