@@ -98,6 +98,11 @@ class UsageEvent(Envelope):
 
     def __post_init__(self) -> None:
         _check_customer(self.subject, self.data.customer_id)
+        replaces = self.data.supersedes or self.data.supersedes_source
+        if replaces is not None or self.data.revision:
+            field = "data.revision" if replaces is None else "data.supersedes"
+            action = "leave it out, or send an inference.usage.correction.v1"
+            raise problem_at(field, replaces or self.data.revision, action)
 
     @property
     def customer_id(self) -> str | None:

@@ -105,6 +105,7 @@ class _Said:
             *self._contradictions(),
             (pl.col("kind") == Kind.REPLACEMENT)
             & (self._unknown("supersedes") | (pl.col("revision") < 1)),
+            (pl.col("kind") == Kind.ORIGINAL) & self._replaces(),
         ]
         if self.says("datacontenttype"):
             rules.append(_not_json())
@@ -182,6 +183,12 @@ class _Said:
     def says(self, *names: str) -> bool:
         """Whether some row says each of these."""
         return self.said.issuperset(names)
+
+    def _replaces(self) -> pl.Expr:
+        """Whether a row says something that only a correction may."""
+        named = ("supersedes", "supersedes_source")
+        said = [pl.col(name).is_not_null() for name in named if self.says(name)]
+        return pl.any_horizontal(pl.col("revision") > 0, *said)
 
     def _plus(self, *names: str) -> pl.Expr:
         said = [pl.col(name).fill_null(0) for name in names if self.says(name)]

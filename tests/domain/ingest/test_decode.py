@@ -246,6 +246,18 @@ def test_each_rule_has_a_reason_of_its_own(bend: dict[str, Any], reason: Reason)
     assert prepared(usage_event() | bend).rejects[0].reason is reason
 
 
+@pytest.mark.parametrize(
+    "said", [{"supersedes": "a"}, {"supersedes_source": "/a"}, {"revision": 1}]
+)
+def test_usage_that_says_it_replaces_other_usage_has_to_be_a_correction(
+    said: dict[str, Any],
+) -> None:
+    for events in ([usage_event(**said)], [usage_event(**said), usage_event() | {"id": "plain"}]):
+        (found,) = prepared(*events).rejects.values()
+        assert found.reason is Reason.INVALID_FIELD
+        assert "inference.usage.correction.v1" in found.detail
+
+
 def test_the_end_of_an_attempt_may_be_written_down_by_two_clocks() -> None:
     for time in ("2026-08-06T07:31:12.417999Z", "2026-08-06T05:31:12.418001Z"):
         assert prepared(usage_event() | {"time": time}).rejects == {}
