@@ -7,4 +7,3 @@ INSERT INTO usage_delta (customer_id, usage_key_id, window_start, batch_seq, req
   SELECT d.customer_id, d.usage_key_id, d.window_start + {months} * interval '28 days', b.seq, d.requests, d.uncached,
          d.cache_read, d.cache_write, d.visible, d.reasoning
     FROM usage_delta d CROSS JOIN batch b WHERE d.batch_seq = 1;
-ANALYZE;
