@@ -581,6 +581,17 @@ ALTER TABLE pending_sum ALTER COLUMN usage SET STORAGE EXTERNAL, ALTER COLUMN ma
                         ALTER COLUMN extras SET STORAGE EXTERNAL,
                         ALTER COLUMN activity SET STORAGE EXTERNAL, ALTER COLUMN masks SET STORAGE EXTERNAL;
 
+-- What was stored since a run is found by BRIN on batch_seq, which leads past a page once VACUUM was there: by default not
+-- before a fifth of the table is new, so that of a table of years each run would read months.
+CREATE FUNCTION vacuum_soon(appended regclass) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('ALTER TABLE %s SET (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000)',
+                 appended);
+END $$;
+COMMENT ON FUNCTION vacuum_soon(regclass) IS 'Has a table that is only appended to vacuumed, and so its BRIN summarised, after each hundred thousand rows.';
+REVOKE ALL ON FUNCTION vacuum_soon(regclass) FROM PUBLIC;
+
 -- Partitions are made days ahead; there is no default partition, so that nothing lands unnoticed.
 -- A partition made beside its parent and attached lets writers go on; made as PARTITION OF it would wait for all of
 -- them, and every other writer for it.
@@ -605,6 +616,7 @@ BEGIN
         EXECUTE format('CREATE TABLE %I.%I (LIKE %I INCLUDING ALL)', home, part, parent);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                        parent, part, day, day + 1);
+        PERFORM vacuum_soon(format('%I.%I', home, part)::regclass);
         IF parent = 'usage_fact' THEN
           EXECUTE format('CREATE TRIGGER only_merged_go AFTER DELETE ON %I.%I REFERENCING OLD TABLE AS gone
                           FOR EACH STATEMENT EXECUTE FUNCTION refuse_going_but_merged()', home, part);

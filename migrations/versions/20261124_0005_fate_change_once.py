@@ -14,4 +14,5 @@ def upgrade() -> None:
     run_sql("archive_readings")
     run_sql("seal")
     run_sql("at_cut_off")
+    run_sql("vacuum")
     run_sql("function_paths")
