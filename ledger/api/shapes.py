@@ -11,7 +11,7 @@ from ledger.documents.invoice_json import (
     totals_json,
 )
 from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.money import EXACT
+from ledger.domain.money import EXACT, round_minor
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import pending_adjustments
 from ledger.flows.billing.issue import lacking_signs
@@ -35,7 +35,7 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "currency": draft.currency,
         "priced_in": draft.agreement.terms.priced_in,
         **totals_json(draft.totals),
-        "credit": draft.credit,
+        "credit": round_minor(draft.credit, draft.currency),
         "left_to_pay": EXACT.subtract(draft.totals.payable, draft.credit),
         "taxes": [tax_json(line) for line in draft.taxes],
         "uncosted": draft.uncosted.wrong if draft.uncosted else None,

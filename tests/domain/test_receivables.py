@@ -136,5 +136,6 @@ def test_nothing_is_said_in_the_digits_of_its_currency(currency: str, nothing: s
     (found,) = ageing([], {("beta", currency): Decimal(3)}, DAY)
     said = {*map(str, found.buckets.values()), str(found.owed), str(found.disputed)}
     assert said == {nothing}
+    assert str(found.on_account) == nothing.replace("0", "3", 1)
     none = totals([], currency=currency)
     assert {str(none.net), str(none.tax), str(none.payable)} == {nothing}

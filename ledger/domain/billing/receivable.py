@@ -108,7 +108,7 @@ def ageing(
         Ageing(
             *key,
             buckets=_by_age(owed[key], today, nothing),
-            on_account=on_account.get(key, nothing),
+            on_account=round_minor(on_account.get(key, nothing), key[1]),
             disputed=total([nothing, *(item.open for item in owed[key] if item.is_disputed)]),
         )
         for key, nothing in ((key, round_minor(ZERO, key[1])) for key in sorted(owed))

@@ -6,6 +6,7 @@ from datetime import date
 
 from ledger.domain.billing.dunning import LastReminder
 from ledger.domain.billing.receivable import Ageing, OpenItem, age_of, ageing
+from ledger.domain.money import round_minor
 from ledger.store.billing.dunning import list_last_reminders
 from ledger.store.billing.receivables import list_open_items, sum_on_account
 from ledger.store.queries import Connection
@@ -54,8 +55,8 @@ def to_json(report: ReceivablesReport) -> dict[str, object]:
                 "issued_on": item.issued_on,
                 "due_on": item.due_on,
                 "payable": item.payable,
-                "credited": item.credited,
-                "paid": item.paid,
+                "credited": round_minor(item.credited, item.currency),
+                "paid": round_minor(item.paid, item.currency),
                 "open": item.open,
                 "age": age_of(item, report.today),
                 "disputed": item.is_disputed,
