@@ -7,7 +7,7 @@ from decimal import Decimal
 from ledger.domain.cost.margin import Margin
 from ledger.domain.cost.uncertainty import Uncertainty
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import plain, round_minor, total
+from ledger.domain.money import EXACT, ZERO, plain, round_minor, total
 from ledger.reports.cost.csv_lines import margin_lines
 from ledger.reports.cost.evidence import how_to_trace
 from ledger.reports.cost.figures import UNKNOWN, joules_per_output_token, known, kwh, line_name
@@ -28,7 +28,6 @@ from ledger.reports.report import (
     names_of,
 )
 from ledger.store.cost.margin import DIMENSIONS
-from ledger.store.cost.site_costs import SiteCostSum
 from ledger.store.queries import Connection
 from ledger.wire.margin_answers import Margin as MarginAnswer
 
@@ -79,9 +78,16 @@ def _table(report: MarginReport) -> tuple[tuple[str, ...], list[tuple[str, ...]]
         for line in report.own_lines
     ]
     rows += [
-        (f"{each.name} of {each.facility_id}", *blank, *_site_cells(each, report.currency))
+        (
+            f"{each.name} of {each.facility_id}",
+            *blank,
+            *_site_cells(EXACT.minus(each.amount), report.currency),
+        )
         for each in report.site_costs
     ]
+    if report.sites_left:
+        left = _site_cells(report.sites_left, report.currency, cost=report.sites_left)
+        rows.append(("sites, shared by nobody", *blank, *left))
     whole = ("total", *blank, *_whole_cells(report))
     if off is None:
         return (*report.by, *HEADERS), [*rows, whole]
@@ -119,8 +125,8 @@ def _cells(row: MarginRow, currency: str, cost: Decimal) -> tuple[str, ...]:
 
 
 def _whole_cells(report: MarginReport) -> tuple[str, ...]:
-    """Of everything: energy and what it and hardware cost add up with the lines that are nobody's,
-    and tokens are users'."""
+    """Of everything: energy, costs and shares add up with the lines that are nobody's, and tokens
+    are users'."""
     users, own = report.total, report.own_lines
     said = dict(zip(HEADERS, _cells(users, report.currency, report.cost), strict=True))
     electricity = total([users.electricity, *(line.electricity for line in own)])
@@ -128,17 +134,29 @@ def _whole_cells(report: MarginReport) -> tuple[str, ...]:
     said["kWh"] = kwh(report.energy_mj)
     said["electricity"] = _money(electricity, report.currency)
     said["GPU cost"] = _money(gpu_cost, report.currency)
+    idle = total([users.idle_share, *map(_shared, own)])
+    sites = [EXACT.minus(each.amount) for each in report.site_costs]
+    said["idle share"] = _money(idle, report.currency)
+    said["site share"] = _money(
+        total([users.site_share, *sites, report.sites_left]), report.currency
+    )
     return tuple(said.values())
 
 
 def _own_cells(line: OwnLine, currency: str) -> tuple[str, ...]:
     energy = ("", "", "", kwh(line.energy_mj), "")
-    spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "", "", "")
-    return (*energy, *spent, _money(line.cost, currency), "", "", "")
+    spent = (_money(line.electricity, currency), _money(line.gpu_cost, currency), "")
+    shared = (_money(_shared(line), currency), "")
+    return (*energy, *spent, *shared, _money(line.left, currency), "", "", "")
 
 
-def _site_cells(each: SiteCostSum, currency: str) -> tuple[str, ...]:
-    return (*[""] * 10, _money(each.amount, currency), "", "", "")
+def _shared(line: OwnLine) -> Decimal:
+    """What comes off a line because users have it as their share."""
+    return EXACT.subtract(line.left, line.cost)
+
+
+def _site_cells(share: Decimal, currency: str, cost: Decimal = ZERO) -> tuple[str, ...]:
+    return (*[""] * 9, _money(share, currency), _money(cost, currency), "", "", "")
 
 
 def _count(tokens: int | None) -> str:
@@ -177,8 +195,9 @@ def _show(report: MarginReport, _asked: Asked) -> Iterator[Shown]:
 def _remarks(report: MarginReport) -> Iterator[str]:
     if report.own_lines and report.missing is None:
         yield (
-            "The total's kWh, electricity and GPU cost hold what is nobody's; J/output token and"
-            " margin before idle are of users' work alone."
+            "The total's kWh, electricity and GPU cost hold what is nobody's, whose cost is what"
+            " users have no share of; J/output token and margin before idle are of users' work"
+            " alone."
         )
     off = report.intervals
     if off is not None and any(each.cost is None for each in off.groups.values()):
