@@ -6,7 +6,7 @@ The position is PostgreSQL's: whatever was not committed is read again from ther
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -38,6 +38,8 @@ from ledger.wire.errors import BatchHeaderError
 log = logging.getLogger(__name__)
 
 RETRY_S = 1
+# The header of CloudEvents' binary mode, whose body is the data alone.
+BINARY_MODE = "ce_specversion"
 # A producer keeps to 768 KiB; what others write is read as well, within reason.
 RECORD_BYTES_MAX = 16 * MAX_BATCH_BYTES
 # Of what writes facts: what is only refused or known says little about who fails to write them.
@@ -359,16 +361,26 @@ class Worker:
 
 
 def _record(consumed: Any) -> Record:
-    header, refusal = None, ""
+    headers, body = consumed.headers or (), consumed.value or b""
+    header, refusal = None, _told_binary(headers, body)
     try:
-        header = BatchHeader.from_headers(consumed.headers or ())
+        header = BatchHeader.from_headers(headers)
     except BatchHeaderError as error:
         refusal = str(error)
     return Record(
-        body=consumed.value or b"",
+        body=body,
         header=header,
         transport="kafka",
         position=f"{consumed.topic}/{consumed.partition}/{consumed.offset}",
         lane=consumed.partition % 32_768,
         refusal=refusal,
     )
+
+
+def _told_binary(headers: Iterable[tuple[str, object]], body: bytes) -> str:
+    """What is wrong with CloudEvents' binary mode; nothing where the body has the attributes, as it
+    may beside headers."""
+    named = any(name.lower() == BINARY_MODE for name, _ in headers)
+    if not named or b'"specversion"' in body:
+        return ""
+    return f"{BINARY_MODE}: found attributes as headers; send structured mode, both in one object"
