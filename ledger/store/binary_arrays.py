@@ -10,11 +10,15 @@ from struct import pack
 import numpy as np
 import polars as pl
 
-from ledger.domain.arrays import Ints
+from ledger.domain.arrays import Codes, Ints
+from ledger.domain.compiled import compiled
 
 # The type as every PostgreSQL numbers it.
 _INT8 = 20
 _HEAD, _NONE = ">iiIii", ">iiI"
+# Of four octets each, as this machine has them.
+_HEAD_WORDS, _ELEMENT_WORDS, _EIGHT = 5, 3, 8 << 24
+_8, _24, _LOW = np.uint32(8), np.uint32(24), np.uint32(0xFF00)
 _ELEMENT = np.dtype([("octets", ">i4"), ("value", ">i8")])
 
 
@@ -33,17 +37,37 @@ def arrays(series: pl.Series, counts: pl.Series) -> pl.Series:
 
 
 class ArrayWriter:
-    """Arrays of so many numbers at most, one after the other, in one place."""
+    """So many arrays of so many numbers at most, one after the other, in one place."""
 
-    def __init__(self, most: int) -> None:
-        self._record = np.empty(most, _ELEMENT)
-        self._record["octets"] = 8
+    def __init__(self, arrays: int, most: int) -> None:
+        self._words = np.empty(arrays * (_HEAD_WORDS + _ELEMENT_WORDS * most), np.uint32)
 
-    def octets(self, values: Ints) -> bytes:
-        """Numbers as `bigint[]`."""
-        own = self._record[: values.size]
-        own["value"] = values
-        return _head(values.size) + own.tobytes()
+    def write(self, values: Ints) -> memoryview:
+        """Rows of numbers as `bigint[]` each, until others are written."""
+        head = np.frombuffer(_head(values.shape[1]), np.uint32)
+        size = len(values) * (head.size + _ELEMENT_WORDS * values.shape[1])
+        _write(self._words, head, values)
+        return self._words[:size].data.cast("B")
+
+
+@compiled
+def _write(words: Codes, head: Codes, values: Ints) -> None:
+    at = 0
+    for row in range(values.shape[0]):
+        words[at : at + head.size] = head
+        at += head.size
+        for n in range(values.shape[1]):
+            words[at] = _EIGHT
+            words[at + 1] = _turned(np.uint32(values[row, n] >> 32))
+            words[at + 2] = _turned(np.uint32(values[row, n] & 0xFFFFFFFF))
+            at += _ELEMENT_WORDS
+
+
+@compiled
+def _turned(word: np.uint32) -> np.uint32:
+    """With its octets the other way around: the highest comes first."""
+    outer, inner = word << _24 | word >> _24, (word & _LOW) << _8 | (word >> _8) & _LOW
+    return np.uint32(outer | inner)
 
 
 def _head(count: int) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
+from ledger.domain.compiled import compiled
 from ledger.domain.cost.cause import USAGE
 from ledger.domain.cost.line_runs import SHARE, LineRuns
 from ledger.domain.cost.lines_again import ScopeWindow
@@ -16,6 +17,7 @@ from ledger.domain.cost.share import COSTS
 from ledger.domain.metering.times import micros
 from ledger.store.binary import EPOCH_US, HEADER, TRAILER
 from ledger.store.binary_arrays import ArrayWriter
+from ledger.store.copying import Buffer
 
 _NARROW = tuple(name for name in SHARE if name not in COSTS)
 # Costs are told in two numbers of 64 bits each.
@@ -57,14 +59,14 @@ class ShareRows:
         keys = self._lines.of.select("window_start", "scope").rows()
         recalled = _NULL if self._recalled_at is None else _field(_time(self._recalled_at))
         arrays = _encoded(self._lines, [*self._stored])
-        for (run, stored), (fields, digest) in zip(self._stored.items(), arrays, strict=True):
+        for (run, stored), (pieces, digest) in zip(self._stored.items(), arrays, strict=True):
             self.digests.append(digest)
             start, scope = keys[run]
             own = (
                 *(self._entity_id.encode(), _time(start), scope.encode()),
                 *(stored.revision.to_bytes(4, "big"), stored.batch_seq.to_bytes(8, "big")),
             )
-            yield b"".join([count, *map(_field, own), recalled, *fields])
+            yield b"".join([count, *map(_field, own), recalled, *pieces])
         yield TRAILER
 
 
@@ -80,10 +82,10 @@ def _field(octets: bytes) -> bytes:
 
 
 class _Arrays(NamedTuple):
-    """ARRAYS of a run as fields, of which those without anything in them are none; and the SHA-256
-    of all."""
+    """ARRAYS of a run as pieces of fields, of which those without anything in them are none, until
+    the next run is encoded; and the SHA-256 of all."""
 
-    fields: Sequence[bytes]
+    pieces: Sequence[Buffer]
     digest: bytes
 
 
@@ -96,27 +98,45 @@ def digests_of(lines: LineRuns) -> dict[ScopeWindow, bytes]:
 
 
 def _encoded(lines: LineRuns, runs: Sequence[int]) -> Iterator[_Arrays]:
-    writer = ArrayWriter(int(lines.counts.max(initial=0)))
+    writer = ArrayWriter(len(ARRAYS), int(lines.counts.max(initial=0)))
     columns = [lines.taken[name] for name in SHARE]
     ends = np.cumsum(lines.counts)
     for run in runs:
         end, count = int(ends[run]), int(lines.counts[run])
-        own = dict(zip(SHARE, (column[end - count : end] for column in columns), strict=True))
-        narrow = [own[name].to_numpy() for name in _NARROW]
-        halves = [_halved(own[name]) for name in COSTS]
-        values = [*narrow, *(high for high, _ in halves), *(low for _, low in halves)]
-        octets = [writer.octets(each) for each in values]
-        fields = [
-            _field(said) if each.any() else _NULL for said, each in zip(octets, values, strict=True)
-        ]
-        yield _Arrays(fields, sha256(b"".join(octets)).digest())
+        values = _values([column[end - count : end] for column in columns])
+        octets = writer.write(values)
+        size = len(octets) // len(values)
+        length, pieces = size.to_bytes(4, "big"), list[Buffer]()
+        for at, there in enumerate(map(np.any, values)):
+            pieces += (length, octets[at * size : (at + 1) * size]) if there else (_NULL,)
+        yield _Arrays(pieces, sha256(octets).digest())
+
+
+def _values(columns: Sequence[pl.Series]) -> Ints:
+    """Columns of SHARE as rows of ARRAYS."""
+    values = np.empty((len(ARRAYS), len(columns[0])), np.int64)
+    costs = len(ARRAYS) - 2 * len(COSTS)
+    for row, column in zip(values, columns[:costs], strict=False):
+        row[:] = column.to_numpy()
+    high, low = values[costs : costs + len(COSTS)], values[costs + len(COSTS) :]
+    for above, below, cost in zip(high, low, columns[costs:], strict=True):
+        if cost.dtype == pl.Int64:
+            _halve(cost.to_numpy(), above, below)
+        else:
+            above[:], below[:] = _halved(cost)
+    return values
+
+
+@compiled
+def _halve(cost: Ints, high: Ints, low: Ints) -> None:
+    """Fill in how often HALF is in costs, and what is left of them."""
+    for n in range(cost.size):
+        high[n] = cost[n] // HALF
+        low[n] = cost[n] - high[n] * HALF
 
 
 def _halved(cost: pl.Series) -> tuple[Ints, Ints]:
-    """How often HALF is in costs, and what is left of them."""
-    if cost.dtype == pl.Int64:
-        high, low = np.divmod(cost.to_numpy(), HALF)
-        return high, low
+    """The same of costs beyond 64 bits."""
     above = cost // _WIDE_HALF
     below = cost - above * _WIDE_HALF
     return above.cast(pl.Int64).to_numpy(), below.cast(pl.Int64).to_numpy()
