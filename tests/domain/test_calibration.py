@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ledger.domain.cost.attempts import ATTEMPT
+from ledger.domain.cost.attempt_rows import ATTEMPT
 from ledger.domain.cost.calibration import Claimed, Slot, WeightFit, calibrate
 from ledger.domain.cost.cells import cells_of
 from tests.support.batching import Physics, Request, Run, load, poisson, simulate

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
-from ledger.domain.cost.attempts import EngineOwner, attempts_of, by_window, columns_of, timed
+from ledger.domain.cost.attempt_rows import rows_of
+from ledger.domain.cost.attempts import EngineOwner, attempts_of, by_window, timed
 from ledger.domain.cost.cause import IDLE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import Ran, weigh
@@ -77,11 +78,11 @@ def meter_of(run: Run, read_s: int = 10) -> list[Span]:
 
 def ran_of(facts: pl.DataFrame) -> dict[int, Ran]:
     """What ran in each window, on one engine."""
-    columns = columns_of(attempts_of(facts))
+    rows = rows_of(attempts_of(facts))
     nowhere = np.zeros(facts.height, np.int64)
-    found = by_window(columns, nowhere, [EngineOwner(1, None)])
+    found = by_window(rows, nowhere, [EngineOwner(1, None)])
     return {
-        start: Ran.of(columns, [[*attempts.rows.values()]], start)
+        start: Ran.of(rows, [[*attempts.places.values()]], start)
         for start, attempts in found.items()
     }
 

@@ -7,32 +7,24 @@ and writes within it; a fact and its reversal run at the same moments, and cance
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US, reached
+from ledger.domain.cost.attempt_rows import ATTEMPT, KEY, reached_windows
+from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US
 from ledger.domain.period import HOUR, MICROSECOND
 
 SECOND_US = 1_000_000
 # Records of more than this are sums of days rather than attempts: when in them anything ran, nobody
 # knows.
 LONGEST = HOUR
-# Reads from `start` to `read`, writes from `wrote` to `end`, in microseconds since 1970. Counts are
-# positive, and `sign` is -1 where they are taken back; `context` is what a token that was written
-# looked back on.
-ATTEMPT = {
-    **dict.fromkeys(("engine_key_id", "usage_key_id"), pl.Int64),
-    **dict.fromkeys(("start", "read", "wrote", "end", "sign"), pl.Int64),
-    **dict.fromkeys((*INPUT_METERS, "output", "context"), pl.Int64),
-}
 # No longer than an attempt may be.
 _WAIT_MAX_MS = 32 * 86_400 * 1_000
 _WORD_BITS = 63
 NO_ATTEMPTS = pl.DataFrame(schema=ATTEMPT)
-Columns: TypeAlias = Mapping[str, Ints]
 
 
 class EngineOwner(NamedTuple):
@@ -42,17 +34,16 @@ class EngineOwner(NamedTuple):
     entity_id: str | None
 
 
+def _no_rows() -> Ints:
+    return np.zeros((0, len(ATTEMPT)), np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowAttempts:
-    """The attempts of a window, as rows of the columns of many, by engine key and owner."""
+    """The attempts of a window, as places among many rows, by engine key and owner."""
 
-    columns: Columns = field(default_factory=dict)
-    rows: Mapping[EngineOwner, Ints] = field(default_factory=dict)
-
-
-def columns_of(attempts: pl.DataFrame) -> Columns:
-    """The columns of ATTEMPT."""
-    return {name: attempts[name].to_numpy() for name in ATTEMPT}
+    rows: Ints = field(default_factory=_no_rows)
+    places: Mapping[EngineOwner, Ints] = field(default_factory=dict)
 
 
 def attempts_of(facts: pl.DataFrame) -> pl.DataFrame:
@@ -107,25 +98,22 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     return facts if near.all() else facts.filter(near)
 
 
-def by_window(
-    columns: Columns, owner: Ints, owners: Sequence[EngineOwner]
-) -> dict[int, WindowAttempts]:
+def by_window(rows: Ints, owner: Ints, owners: Sequence[EngineOwner]) -> dict[int, WindowAttempts]:
     """The attempts that run in each window in the order of their usage keys, by its start in
     microseconds; `owner` numbers of which of `owners` each of them is."""
-    first, last = columns["start"] // WINDOW_US, (columns["end"] - 1) // WINDOW_US
-    begin = int(first.min()) if first.size else 0
-    rows, windows = reached(first - begin, last - begin)
-    cells = windows * len(owners) + owner[rows]
-    order = _order(cells, columns["usage_key_id"][rows])
+    places, windows = reached_windows(rows)
+    begin = int(windows.min()) if windows.size else 0
+    cells = (windows - begin) * len(owners) + owner[places]
+    order = _order(cells, rows[places, KEY])
     ordered = cells[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
     for cell, part in zip(
-        ordered[begins].tolist(), np.split(rows[order], begins[1:]), strict=False
+        ordered[begins].tolist(), np.split(places[order], begins[1:]), strict=False
     ):
         window, number = divmod(cell, len(owners))
         by_start[(begin + window) * WINDOW_US][owners[number]] = part
-    return {start: WindowAttempts(columns, of_window) for start, of_window in by_start.items()}
+    return {start: WindowAttempts(rows, of_window) for start, of_window in by_start.items()}
 
 
 def _order(cells: Ints, keys: Ints) -> Ints:

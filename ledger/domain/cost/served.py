@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.cost.attempts import ATTEMPT, Columns, WindowAttempts, columns_of
+from ledger.domain.cost.attempt_rows import ATTEMPT, rows_of
+from ledger.domain.cost.attempts import WindowAttempts
 from ledger.domain.cost.deployment import Deployment, EngineKey, ServingDeployments
 from ledger.domain.cost.factory import Factory, valid_at
 from ledger.domain.cost.stepped import Stepped
@@ -33,32 +34,31 @@ class WindowFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """Attempts that somebody served in a window, as rows of the columns of many, by the instance
-    that they ran on."""
+    """Attempts that somebody served in a window, as places among many rows, by the instance that
+    they ran on."""
 
-    columns: Columns
-    rows: Mapping[str, Sequence[Ints]]
+    rows: Ints
+    places: Mapping[str, Sequence[Ints]]
 
     @classmethod
     def of(cls, attempts: pl.DataFrame) -> "Served":
         """Of a frame as SERVED has it."""
-        columns, instances = columns_of(attempts), attempts["instance"].to_list()
-        rows: dict[str, list[int]] = defaultdict(list)
-        for row, name in enumerate(instances):
-            rows[name].append(row)
-        return cls(columns, {name: [np.array(of_it)] for name, of_it in rows.items()})
+        places: dict[str, list[int]] = defaultdict(list)
+        for row, name in enumerate(attempts["instance"].to_list()):
+            places[name].append(row)
+        return cls(rows_of(attempts), {name: [np.array(of_it)] for name, of_it in places.items()})
 
     def on(self, engine: Deployment) -> "Served | None":
         """What of it ran on the instances of a part of a deployment."""
-        own = {name: rows for name, rows in self.rows.items() if name in engine.engine_instances}
-        return Served(self.columns, own) if own else None
+        own = {name: at for name, at in self.places.items() if name in engine.engine_instances}
+        return Served(self.rows, own) if own else None
 
     def frame(self) -> pl.DataFrame:
         """As a frame of SERVED."""
-        parts = [(name, row) for name, rows in self.rows.items() for row in rows]
-        every = np.concatenate([rows for _, rows in parts])
-        names = [name for name, rows in parts for _ in range(rows.size)]
-        said = {name: self.columns[name][every] for name in ATTEMPT}
+        parts = [(name, at) for name, places in self.places.items() for at in places]
+        every = self.rows[np.concatenate([at for _, at in parts])]
+        names = [name for name, at in parts for _ in range(at.size)]
+        said = dict(zip(ATTEMPT, every.T, strict=True))
         return pl.DataFrame({**said, "instance": names}, SERVED)
 
 
@@ -88,12 +88,12 @@ def served_engines(
 def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, Served]:
     """The attempts that each deployment served, by its id."""
     serving = ServingDeployments(deployed)
-    rows: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
-    for owner, attempts in facts.attempts.rows.items():
+    places: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
+    for owner, attempts in facts.attempts.places.items():
         key = facts.keys[owner.engine_key_id]
         for worked in serving.of(key, owner.entity_id):
-            rows[worked.deployment_id][key.engine_instance].append(attempts)
-    return {name: Served(facts.attempts.columns, of_it) for name, of_it in rows.items()}
+            places[worked.deployment_id][key.engine_instance].append(attempts)
+    return {name: Served(facts.attempts.rows, of_it) for name, of_it in places.items()}
 
 
 def frame_of(served: Served | None) -> pl.DataFrame | None:

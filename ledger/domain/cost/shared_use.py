@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.apportion import apportion
-from ledger.domain.cost.attempts import ATTEMPT, SECOND_US
+from ledger.domain.cost.attempt_rows import ATTEMPT
+from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.cost.deployment import BY_WEIGHTS, Deployment
 from ledger.domain.cost.slot_energy import CutEnergy, EnergyInput, UsedGpus, energy_of_slots

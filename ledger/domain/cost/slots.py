@@ -14,7 +14,8 @@ import polars as pl
 
 from ledger.domain.apportion_columns import WideWeights
 from ledger.domain.arrays import Bools, Ints
-from ledger.domain.cost.attempts import SECOND_US, Columns
+from ledger.domain.cost.attempt_rows import fill_ran
+from ledger.domain.cost.attempts import SECOND_US
 from ledger.domain.cost.kinds import NONE, Four
 from ledger.domain.cost.sweep import NOBODY_RAN, Sweep, covered_in
 from ledger.domain.cost.unclaimed import OF_NO_REQUEST
@@ -132,16 +133,13 @@ class Ran(NamedTuple):
         return Ran(self.rows[:, order], self.keys[order])
 
     @classmethod
-    def of(cls, columns: Columns, engines: Sequence[Sequence[Ints]], window_us: int) -> "Ran":
-        """Of rows of columns, engine by engine."""
-        at = np.concatenate([rows for of_engine in engines for rows in of_engine])
+    def of(cls, rows: Ints, engines: Sequence[Sequence[Ints]], window_us: int) -> "Ran":
+        """Of places among rows of attempts, engine by engine."""
+        at = np.concatenate([places for of_engine in engines for places in of_engine])
         ran = np.empty((len(RAN), at.size), np.int64)
-        sizes = [sum(rows.size for rows in of_engine) for of_engine in engines]
+        sizes = [sum(places.size for places in of_engine) for of_engine in engines]
         ran[_ENGINE] = np.repeat(np.arange(len(engines)), sizes)
-        for row, name in zip(ran[1:], RAN[1:], strict=True):
-            columns[name].take(at, out=row, mode="clip")
-        ran[_TIMES] -= window_us
-        return cls(ran, columns["usage_key_id"][at])
+        return cls(ran, fill_ran(rows, at, window_us, ran[1:]))
 
     @classmethod
     def of_frame(cls, attempts: pl.DataFrame, window_us: int) -> "Ran":

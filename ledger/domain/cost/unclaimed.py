@@ -13,7 +13,7 @@ from typing import TypeAlias
 import polars as pl
 
 from ledger.domain.apportion import apportion
-from ledger.domain.cost.attempts import ATTEMPT
+from ledger.domain.cost.attempt_rows import ATTEMPT
 from ledger.domain.cost.cells import cells_of
 from ledger.domain.metering.engine_counter import CounterDelta, CounterSample, counter_deltas
 from ledger.domain.metering.reconcile import (

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import polars as pl
 
-from ledger.domain.cost.attempts import ATTEMPT, NO_ATTEMPTS, SECOND_US
+from ledger.domain.cost.attempt_rows import ATTEMPT
+from ledger.domain.cost.attempts import NO_ATTEMPTS, SECOND_US
 from ledger.domain.cost.kinds import Four, four
 from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.spread import METERS, WORK, activity_windows, engine_windows

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import polars as pl
 
+from ledger.domain.cost.attempt_rows import rows_of
 from ledger.domain.cost.attempts import (
     LONGEST,
     EngineOwner,
     WindowAttempts,
     attempts_of,
     by_window,
-    columns_of,
     timed,
 )
 from ledger.domain.cost.deployment import EngineKey
@@ -72,7 +72,7 @@ def _by_window(
         pl.col("engine_key_id").replace_strict(at_engine, return_dtype=pl.Int64)
         + pl.col("usage_key_id").replace_strict(owned, default=nobody, return_dtype=pl.Int64)
     )
-    return by_window(columns_of(attempts), numbers.to_series().to_numpy(), engine_owners)
+    return by_window(rows_of(attempts), numbers.to_series().to_numpy(), engine_owners)
 
 
 async def _read_attempts(
