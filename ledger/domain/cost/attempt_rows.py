@@ -19,7 +19,9 @@ ATTEMPT = {
     **dict.fromkeys((*INPUT_METERS, "output", "context"), pl.Int64),
 }
 _NAMES = tuple(ATTEMPT)
-KEY, START, END = (_NAMES.index(name) for name in ("usage_key_id", "start", "end"))
+ENGINE, KEY, START, END = (
+    _NAMES.index(name) for name in ("engine_key_id", "usage_key_id", "start", "end")
+)
 # A part of a frame whose columns stay in the cache of a core while they are put side by side.
 _PART_ROWS = 8_192
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
-from ledger.domain.cost.attempt_rows import rows_of
+from ledger.domain.arrays import Ints
+from ledger.domain.cost.attempt_rows import ENGINE, KEY, rows_of
 from ledger.domain.cost.attempts import (
     LONGEST,
     EngineOwner,
@@ -51,28 +53,27 @@ async def read_work(
     """What ran in each of some windows, in order, as known at a cut-off, at all engine keys or at
     some; in one snapshot."""
     attempts = await _read_attempts(connection, windows, batch_seq, engines)
-    entities = await cost.find_key_entities(
-        connection, usage_key_ids=attempts["usage_key_id"].unique()
-    )
-    keys = await cost.find_engine_keys(
-        connection, engine_key_ids=attempts["engine_key_id"].unique()
-    )
-    return Work(_by_window(attempts, list(keys), entities), keys)
+    ran = pl.DataFrame({"engine_key_id": attempts[:, ENGINE], "usage_key_id": attempts[:, KEY]})
+    entities = await cost.find_key_entities(connection, usage_key_ids=ran["usage_key_id"].unique())
+    keys = await cost.find_engine_keys(connection, engine_key_ids=ran["engine_key_id"].unique())
+    owners, numbers = _owners(ran, list(keys), entities)
+    return Work(by_window(attempts, numbers, owners), keys)
 
 
-def _by_window(
-    attempts: pl.DataFrame, engines: Sequence[int], entities: Mapping[int, str | None]
-) -> Mapping[int, WindowAttempts]:
+def _owners(
+    ran: pl.DataFrame, engines: Sequence[int], entities: Mapping[int, str | None]
+) -> tuple[list[EngineOwner], Ints]:
+    """Where and for whom anything ran, and the number of that for each attempt."""
     owners = [*({*entities.values()} - {None}), None]
     engine_owners = [EngineOwner(engine, entity_id) for engine in engines for entity_id in owners]
     at_engine = {engine: number * len(owners) for number, engine in enumerate(engines)}
     owned = {key: owners.index(entity_id) for key, entity_id in entities.items()}
     nobody = len(owners) - 1
-    numbers = attempts.select(
+    numbers = ran.select(
         pl.col("engine_key_id").replace_strict(at_engine, return_dtype=pl.Int64)
         + pl.col("usage_key_id").replace_strict(owned, default=nobody, return_dtype=pl.Int64)
     )
-    return by_window(rows_of(attempts), numbers.to_series().to_numpy(), engine_owners)
+    return engine_owners, numbers.to_series().to_numpy()
 
 
 async def _read_attempts(
@@ -80,24 +81,24 @@ async def _read_attempts(
     windows: Sequence[datetime],
     batch_seq: int,
     engines: Collection[int] | None,
-) -> pl.DataFrame:
-    """Attempts of facts, which are let go part by part as they are read, and what is known beyond
-    them."""
+) -> Ints:
+    """Attempts of facts as rows, which are let go part by part as they are read, and what is known
+    beyond them."""
     parts = await _read_facts(connection, windows, batch_seq, engines, _worked)
     known = await cost.sum_activity(
         connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
     )
     beyond = engines_beyond(known, (work for _, work in parts))
-    attempts = pl.concat(attempts for attempts, _ in parts)
+    attempts = [rows for rows, _ in parts]
     if beyond:
         facts = await _read_facts(connection, windows, batch_seq, beyond, lambda facts: facts)
         unseen = await _read_unseen(connection, windows, batch_seq, pl.concat(facts), beyond)
-        attempts = pl.concat([attempts, unseen])
-    return attempts
+        attempts.append(rows_of(unseen))
+    return np.concatenate(attempts)
 
 
-def _worked(facts: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[EngineWindow, Four]]:
-    return attempts_of(facts), engine_work(facts)
+def _worked(facts: pl.DataFrame) -> tuple[Ints, Mapping[EngineWindow, Four]]:
+    return rows_of(attempts_of(facts)), engine_work(facts)
 
 
 async def _read_unseen(
