@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
+from ledger.domain.arrays import Ints
+from ledger.domain.compiled import compiled
 from ledger.domain.cost.cost_line import AMOUNTS
 from ledger.domain.cost.line_runs import LINE, LineRuns
 from ledger.domain.cost.share import COSTS, ENERGIES
@@ -76,18 +79,57 @@ def _of_days(lines: LineRuns, days: Mapping[datetime, datetime], sign: int) -> p
     """What lines come to by day: added up by numbers of what they have in common, and then told."""
     named = {"window_start": [*days], "day_start": [*days.values()]}
     dated = pl.DataFrame(named, schema=dict.fromkeys(named, _TIME))
-    runs = lines.of.join(dated, on="window_start", how="left", maintain_order="left")
+    runs = lines.of.with_columns(pl.Series("counts", lines.counts)).join(
+        dated, on="window_start", how="left", maintain_order="left"
+    )
     groups = runs.drop_nulls("day_start").select(_OF_RUNS).unique().with_row_index("group")
     runs = runs.join(groups, on=_OF_RUNS, how="left", maintain_order="left")
-    every = runs.select("group", "busy_s")[lines.numbers()].with_columns(
-        lines.taken["usage_key_id"], *lines.summable(_SUMMED)
-    )
-    told = every.filter(pl.col("group").is_not_null())
-    sums = told.group_by("group", "usage_key_id").agg(
-        pl.col("busy_s").cast(pl.Int64).sum(), *(pl.col(name).sum() for name in _SUMMED)
-    )
+    taken = pl.DataFrame([lines.taken["usage_key_id"], *lines.summable(_SUMMED)])
+    few = _in_a_table(runs, taken, groups.height)
+    sums = _grouped(runs[lines.numbers()], taken) if few is None else few
     placed = sums.join(groups, on="group").select(*DAY_KEY, *AMOUNTS)
     return _wide(placed).with_columns(pl.col(name) * sign for name in AMOUNTS)
+
+
+def _grouped(runs: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
+    """Sums by group and usage key of lines, each beside its run; those of no group are left out."""
+    every = runs.select("group", "busy_s").hstack(taken)
+    told = every.filter(pl.col("group").is_not_null())
+    return told.group_by("group", "usage_key_id").agg(
+        pl.col("busy_s").cast(pl.Int64).sum(), *(pl.col(name).sum() for name in _SUMMED)
+    )
+
+
+def _in_a_table(runs: pl.DataFrame, taken: pl.DataFrame, groups: int) -> pl.DataFrame | None:
+    """The same where sums are of 64 bits and all keys of all groups are no more than lines."""
+    keys = taken["usage_key_id"]
+    lowest, highest = keys.min(), keys.max()
+    if not isinstance(lowest, int) or not isinstance(highest, int):
+        return None
+    span = highest - lowest + 1
+    if groups * span > taken.height or taken.dtypes != [pl.Int64] * taken.width:
+        return None
+    table, end = np.zeros((groups, span, 1 + len(AMOUNTS)), np.int64), 0
+    for group, busy_s, count in runs.select("group", "busy_s", "counts").iter_rows():
+        if group is not None:
+            own, *columns = (column[end : end + count].to_numpy() for column in taken)
+            add_lines(table[group], own, lowest, busy_s, tuple(columns))
+        end += count
+    group, key = np.nonzero(table[:, :, 0])
+    sums = dict(zip(AMOUNTS, table[group, key, 1:].T, strict=True))
+    named = {"group": pl.Series(group, dtype=pl.get_index_type()), "usage_key_id": key + lowest}
+    return pl.DataFrame(named | sums)
+
+
+@compiled
+def add_lines(table: Ints, keys: Ints, lowest: int, busy_s: int, columns: tuple[Ints, ...]) -> None:
+    """Count lines into the rows of their keys, and add up what they have."""
+    for n in range(keys.size):
+        row = table[keys[n] - lowest]
+        row[0] += 1
+        row[1] += busy_s
+        for at in range(len(columns)):
+            row[at + 2] += columns[at][n]
 
 
 def _wide(lines: pl.DataFrame) -> pl.DataFrame:
