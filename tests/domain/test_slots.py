@@ -82,7 +82,7 @@ def ran_of(facts: pl.DataFrame) -> dict[int, Ran]:
     nowhere = np.zeros(facts.height, np.int64)
     found = by_window(rows, nowhere, [EngineOwner(1, None)])
     return {
-        start: Ran.of(rows, [[*attempts.places.values()]], start)
+        start: Ran.of(rows, [[*attempts.numbers.values()]], start)
         for start, attempts in found.items()
     }
 

@@ -42,21 +42,21 @@ def reached_windows(rows: Ints) -> tuple[Ints, Ints]:
     count = 0
     for n in range(rows.shape[0]):
         count += (rows[n, END] - 1) // WINDOW_US - rows[n, START] // WINDOW_US + 1
-    places, windows, at = np.empty(count, np.int64), np.empty(count, np.int64), 0
+    numbers, windows, at = np.empty(count, np.int64), np.empty(count, np.int64), 0
     for n in range(rows.shape[0]):
         for window in range(rows[n, START] // WINDOW_US, (rows[n, END] - 1) // WINDOW_US + 1):
-            places[at], windows[at] = n, window
+            numbers[at], windows[at] = n, window
             at += 1
-    return places, windows
+    return numbers, windows
 
 
 @compiled
-def fill_ran(rows: Ints, places: Ints, window_us: int, ran: Ints) -> Ints:
+def fill_ran(rows: Ints, numbers: Ints, window_us: int, ran: Ints) -> Ints:
     """Fill in some of the rows, column by column from their start on, with times of a window; and
     their usage keys."""
-    keys = np.empty(places.size, np.int64)
-    for n in range(places.size):
-        row = rows[places[n]]
+    keys = np.empty(numbers.size, np.int64)
+    for n in range(numbers.size):
+        row = rows[numbers[n]]
         keys[n] = row[KEY]
         for at in range(START, row.size):
             ran[at - START, n] = row[at] - (window_us if at <= END else 0)

@@ -40,10 +40,10 @@ def _no_rows() -> Ints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowAttempts:
-    """The attempts of a window, as places among many rows, by engine key and owner."""
+    """The attempts of a window by their numbers among many rows, by engine key and owner."""
 
     rows: Ints = field(default_factory=_no_rows)
-    places: Mapping[EngineOwner, Ints] = field(default_factory=dict)
+    numbers: Mapping[EngineOwner, Ints] = field(default_factory=dict)
 
 
 def attempts_of(facts: pl.DataFrame) -> pl.DataFrame:
@@ -101,15 +101,15 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
 def by_window(rows: Ints, owner: Ints, owners: Sequence[EngineOwner]) -> dict[int, WindowAttempts]:
     """The attempts that run in each window in the order of their usage keys, by its start in
     microseconds; `owner` numbers of which of `owners` each of them is."""
-    places, windows = reached_windows(rows)
+    numbers, windows = reached_windows(rows)
     begin = int(windows.min()) if windows.size else 0
-    cells = (windows - begin) * len(owners) + owner[places]
-    order = _order(cells, rows[places, KEY])
+    cells = (windows - begin) * len(owners) + owner[numbers]
+    order = _order(cells, rows[numbers, KEY])
     ordered = cells[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
     for cell, part in zip(
-        ordered[begins].tolist(), np.split(places[order], begins[1:]), strict=False
+        ordered[begins].tolist(), np.split(numbers[order], begins[1:]), strict=False
     ):
         window, number = divmod(cell, len(owners))
         by_start[(begin + window) * WINDOW_US][owners[number]] = part

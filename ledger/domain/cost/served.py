@@ -34,28 +34,28 @@ class WindowFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """Attempts that somebody served in a window, as places among many rows, by the instance that
-    they ran on."""
+    """Attempts that somebody served in a window by their numbers among many rows, and by the
+    instance that they ran on."""
 
     rows: Ints
-    places: Mapping[str, Sequence[Ints]]
+    numbers: Mapping[str, Sequence[Ints]]
 
     @classmethod
     def of(cls, attempts: pl.DataFrame) -> "Served":
         """Of a frame as SERVED has it."""
-        places: dict[str, list[int]] = defaultdict(list)
+        numbers: dict[str, list[int]] = defaultdict(list)
         for row, name in enumerate(attempts["instance"].to_list()):
-            places[name].append(row)
-        return cls(rows_of(attempts), {name: [np.array(of_it)] for name, of_it in places.items()})
+            numbers[name].append(row)
+        return cls(rows_of(attempts), {name: [np.array(of_it)] for name, of_it in numbers.items()})
 
     def on(self, engine: Deployment) -> "Served | None":
         """What of it ran on the instances of a part of a deployment."""
-        own = {name: at for name, at in self.places.items() if name in engine.engine_instances}
+        own = {name: at for name, at in self.numbers.items() if name in engine.engine_instances}
         return Served(self.rows, own) if own else None
 
     def frame(self) -> pl.DataFrame:
         """As a frame of SERVED."""
-        parts = [(name, at) for name, places in self.places.items() for at in places]
+        parts = [(name, at) for name, numbers in self.numbers.items() for at in numbers]
         every = self.rows[np.concatenate([at for _, at in parts])]
         names = [name for name, at in parts for _ in range(at.size)]
         said = dict(zip(ATTEMPT, every.T, strict=True))
@@ -88,12 +88,12 @@ def served_engines(
 def claimed(deployed: Sequence[Deployment], facts: WindowFacts) -> Mapping[str, Served]:
     """The attempts that each deployment served, by its id."""
     serving = ServingDeployments(deployed)
-    places: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
-    for owner, attempts in facts.attempts.places.items():
+    numbers: dict[str, dict[str, list[Ints]]] = defaultdict(lambda: defaultdict(list))
+    for owner, attempts in facts.attempts.numbers.items():
         key = facts.keys[owner.engine_key_id]
         for worked in serving.of(key, owner.entity_id):
-            places[worked.deployment_id][key.engine_instance].append(attempts)
-    return {name: Served(facts.attempts.rows, of_it) for name, of_it in places.items()}
+            numbers[worked.deployment_id][key.engine_instance].append(attempts)
+    return {name: Served(facts.attempts.rows, of_it) for name, of_it in numbers.items()}
 
 
 def frame_of(served: Served | None) -> pl.DataFrame | None:

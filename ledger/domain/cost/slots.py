@@ -134,10 +134,10 @@ class Ran(NamedTuple):
 
     @classmethod
     def of(cls, rows: Ints, engines: Sequence[Sequence[Ints]], window_us: int) -> "Ran":
-        """Of places among rows of attempts, engine by engine."""
-        at = np.concatenate([places for of_engine in engines for places in of_engine])
+        """Of rows of attempts by their numbers, engine by engine."""
+        at = np.concatenate([numbers for of_engine in engines for numbers in of_engine])
         ran = np.empty((len(RAN), at.size), np.int64)
-        sizes = [sum(places.size for places in of_engine) for of_engine in engines]
+        sizes = [sum(numbers.size for numbers in of_engine) for of_engine in engines]
         ran[_ENGINE] = np.repeat(np.arange(len(engines)), sizes)
         return cls(ran, fill_ran(rows, at, window_us, ran[1:]))
 

@@ -235,9 +235,9 @@ def _weighed(deployment: Deployment, served: Served | None, window: Period) -> S
     """An instance is an engine of its own, whether or not anything ran on it."""
     if served is None:
         return idle()
-    named = {*deployment.engine_instances, *served.places}
+    named = {*deployment.engine_instances, *served.numbers}
     return weigh(
-        Ran.of(served.rows, [*served.places.values()], micros(window.start)),
+        Ran.of(served.rows, [*served.numbers.values()], micros(window.start)),
         deployment.weights,
         engines=len(named),
         slot_s=deployment.slot_s,
