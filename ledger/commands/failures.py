@@ -36,6 +36,11 @@ _DATABASE: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         ),
         _LOST,
     ),
+    (
+        (asyncpg.OutOfMemoryError,),
+        "The database has no room for it: {}. Of locks it has more with max_locks_per_transaction ="
+        " 512 in its settings, and needs fewer once days that are over are archived.",
+    ),
     ((asyncpg.DataError,), "A value that was given is none the books can hold: {}."),
     (
         (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError),
@@ -53,7 +58,7 @@ def explain_failure(error: Exception) -> str | None:
         return _settings(error)
     for errors, what in _DATABASE:
         if isinstance(error, errors):
-            return what.format(error)
+            return what.format(str(error).partition("\n")[0])
     if isinstance(error, tomllib.TOMLDecodeError):
         return f"The file that TOKENLEDGER_CONFIG names is not TOML: {error}."
     if isinstance(error, ConnectionError) and _is_of_database(error):

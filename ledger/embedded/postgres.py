@@ -222,6 +222,8 @@ def _add_mode(path: Path, wanted: int) -> None:
 
 
 def _write_settings(server: EmbeddedServer, settings: Mapping[str, str]) -> None:
+    # Years of days that are not archived are thousands of tables, which some sessions lock at once.
+    roomy = {"max_locks_per_transaction": "512"}
     fixed = {
         "listen_addresses": "",
         "port": str(PORT),
@@ -230,7 +232,9 @@ def _write_settings(server: EmbeddedServer, settings: Mapping[str, str]) -> None
         "timezone": "UTC",
         "log_timezone": "UTC",
     }
-    lines = [f"{name} = '{_quoted(value)}'\n" for name, value in {**settings, **fixed}.items()]
+    lines = [
+        f"{name} = '{_quoted(value)}'\n" for name, value in {**roomy, **settings, **fixed}.items()
+    ]
     conf = server.pgdata / "tokenledger.conf"
     conf.write_text("".join(lines))
     conf.chmod(0o600)

@@ -25,6 +25,16 @@ class OpenBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class DayTables:
+    """How many days have tables of their own, how many locks one look through all of these takes,
+    and how many all sessions have together."""
+
+    days: int
+    locks: int
+    locks_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndedSession:
     """A session that held a batch number and did nothing since `quiet_since`."""
 
@@ -225,6 +235,12 @@ async def list_quarantine(
     return await OPERATIONS["list_quarantine"].values(
         connection, UnreadItem, rows=rows, before=before, reason=reason
     )
+
+
+async def count_day_tables(connection: Connection) -> DayTables:
+    """Days that have tables of their own, and room for their locks."""
+    (row,) = await OPERATIONS["count_day_tables"].rows(connection)
+    return DayTables(row["days"], row["locks"], row["locks_max"])
 
 
 async def count_dead_letters(connection: Connection) -> int:

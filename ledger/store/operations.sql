@@ -145,6 +145,17 @@ SELECT (m.quarantined + (SELECT coalesce(sum(q.items), 0) FROM quarantine q WHER
      - (SELECT coalesce(sum(q.items), 0) FROM quarantine_dismissal JOIN quarantine q USING (quarantine_id)))::bigint
   FROM receipt_summed m;
 
+-- name: count_day_tables
+-- How many days have tables of their own, how many locks a query takes that looks through all of them, indexes included, and
+-- how many there are for all sessions.
+SELECT count(DISTINCT d.bounds)::int AS days, (count(*) + coalesce(sum(d.indexes), 0))::int AS locks,
+       current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int AS locks_max
+  FROM (SELECT pg_get_expr(c.relpartbound, c.oid) AS bounds, (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid) AS indexes
+          FROM pg_partitioned_table p
+          JOIN pg_inherits i ON i.inhparent = p.partrelid
+          JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE p.partstrat = 'r') d;
+
 -- name: count_dead_letters
 -- Whole records that could not be stored and wait; partial index of quarantine_raw.
 SELECT count(*) FROM quarantine_raw r

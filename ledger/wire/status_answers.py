@@ -72,6 +72,15 @@ class KafkaGap(ClosedModel):
     noticed_at: Moment
 
 
+class DayTables(ClosedModel):
+    """Days that have tables of their own, locks that one look through these takes, and those of all
+    sessions."""
+
+    days: int
+    locks: int
+    locks_max: int
+
+
 class Status(ClosedModel):
     """How the ledger stands."""
 
@@ -92,6 +101,7 @@ class Status(ClosedModel):
     open_batches: list[OpenBatch]
     unsummed: Unsummed
     unmerged: Unmerged
+    day_tables: DayTables
     ended_sessions: list[EndedSession]
     budget_alerts: list[BudgetAlert]
     low_balances: list[LowBalance]

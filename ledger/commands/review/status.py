@@ -16,13 +16,15 @@ from ledger.reports.cost.figures import kwh
 from ledger.reports.cost.implausible import to_lines
 from ledger.reports.metering.status import Status, read_status
 from ledger.store.connect import draw_cut_off
-from ledger.store.operations import EndedSession, OpenBatch
+from ledger.store.operations import DayTables, EndedSession, OpenBatch
 from ledger.store.queries import Connection
 
 # A batch takes moments; one that is open this long is worth a line.
 OPEN_LONG_S = 10
 # A day is merged minutes after it is over.
 UNMERGED_LONG = timedelta(days=1)
+# So many sessions may look through all days at once.
+SESSIONS_LOCKING = 4
 
 
 ALERTS = {
@@ -208,11 +210,24 @@ def _show_sessions(state: Status) -> None:
             f"Unmerged: facts of {counted(unmerged.days, 'day')}, the first"
             f" {unmerged.first_day}; `tokenledger merge` says why"
         )
+    for line in tell_day_tables(state.day_tables):
+        click.echo(line)
     for ended in state.ended_sessions:
         click.echo(
             f"Ended: {_session(ended)} at {ended.ended_at:%F %T}, which held batch"
             f" {ended.batch_seq} and did nothing since {ended.quiet_since:%F %T}"
         )
+
+
+def tell_day_tables(tables: DayTables) -> list[str]:
+    """A line where a few sessions at once may use up all locks, and none else."""
+    if tables.locks * SESSIONS_LOCKING <= tables.locks_max:
+        return []
+    return [
+        f"Days: {tables.days:,} have tables of their own, and one look through all of them takes"
+        f" {tables.locks:,} of {tables.locks_max:,} locks: archive days that are over, or raise"
+        " max_locks_per_transaction"
+    ]
 
 
 def _session(row: OpenBatch | EndedSession) -> str:

@@ -90,6 +90,7 @@ class Status:
     open_batches: Sequence[AgedBatch]
     unsummed: AgedSums
     unmerged: UnmergedDays
+    day_tables: operations.DayTables
     ended_sessions: Sequence[operations.EndedSession]
     budget_alerts: Sequence[alerts.BudgetAlert]
     low_balances: Sequence[alerts.LowBalance]
@@ -131,6 +132,7 @@ async def read_status(
         ],
         unsummed=AgedSums(**asdict(unsummed), unsummed_s=_seconds(unsummed.stored_at, now)),
         unmerged=await count_unmerged_days(connection, before=now.date()),
+        day_tables=await operations.count_day_tables(connection),
         ended_sessions=await operations.list_ended_sessions(connection, most=ENDED_MOST),
         budget_alerts=await alerts.list_new_alerts(
             connection, since=now - ALERTS_SPAN, most=ALERTS_MOST
