@@ -8,6 +8,7 @@ from ledger.domain.metering.times import micros
 from ledger.store.queries import Connection, load_queries
 
 DIRECTORY = load_queries("metering/directory")
+_CUSTOMERS_AT_ONCE = 4_096
 
 
 async def find_directory_version(connection: Connection) -> int:
@@ -21,8 +22,9 @@ async def find_directory_changing(connection: Connection) -> bool:
 
 
 async def read_directory(connection: Connection, version: int) -> Directory:
-    """Everything ingest must know, marked with the version that was read before it."""
-    customers = await DIRECTORY["list_customers"].rows(connection)
+    """Everything ingest must know, marked with the version that was read before it; needs a
+    transaction."""
+    customers = await _read_customers(connection)
     tiers = await DIRECTORY["list_entity_tiers"].rows(connection)
     key_tiers = await DIRECTORY["list_key_tiers"].rows(connection)
     members = await DIRECTORY["list_members"].rows(connection)
@@ -33,7 +35,7 @@ async def read_directory(connection: Connection, version: int) -> Directory:
     sources = await DIRECTORY["list_sources"].rows(connection)
     return Directory(
         version=version,
-        customers={row["customer_id"]: intern(row["entity_id"]) for row in customers},
+        customers=customers,
         names=await _read_names(connection),
         key_tiers={row["key_id"]: intern(row["tier"]) for row in key_tiers},
         tier_rules=await _read_tier_rules(connection),
@@ -47,6 +49,14 @@ async def read_directory(connection: Connection, version: int) -> Directory:
             for row in sources
         },
     )
+
+
+async def _read_customers(connection: Connection) -> dict[str, str]:
+    # Some at a time: among rows of very many at once their names would lie far apart for ever.
+    customers: dict[str, str] = {}
+    async for page in DIRECTORY["list_customers"].pages(connection, _CUSTOMERS_AT_ONCE):
+        customers |= {row["customer_id"]: intern(row["entity_id"]) for row in page}
+    return customers
 
 
 async def find_budgeted(connection: Connection) -> frozenset[str]:
