@@ -10,6 +10,7 @@ _PATTERN = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))?",
     re.ASCII,
 )
+_NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)", re.ASCII)
 MICROSECOND_DIGITS = 6
 
 
@@ -39,6 +40,11 @@ def parse_rfc3339(
         return _in_zone(local, zone, fold)
     except OverflowError as error:
         raise Rfc3339Error(f"time {shorten(text)} lies outside years 1 to 9999 in UTC") from error
+
+
+def with_seconds(text: str) -> str:
+    """The same time, with the seconds that people leave out, and messages too."""
+    return _NO_SECONDS.sub(r"\1:00", text, count=1)
 
 
 def possible_instants(text: str, *, zone: tzinfo) -> tuple[datetime, ...]:

@@ -100,6 +100,15 @@ def test_days_no_books_reach_are_refused(command: CommandLine, tmp_path: Path, d
         assert "is outside 2000-01-01 to 2200-01-01" in one_error(command, *asked)
 
 
+def test_a_time_may_be_said_as_messages_say_it(command: CommandLine, tmp_path: Path) -> None:
+    command.enter_factory(tmp_path)
+    asked = ("report", "usage", "--to", "2024-03-02")
+    ends = ("2024-03-01T10:00Z", "2024-03-01T10:00:00Z", "2024-03-01T11:00+01:00")
+    since = [command.json(*asked, "--from", end)["since"] for end in ends]
+    assert since == ["2024-03-01T10:00:00.000000Z"] * 3
+    command(*asked, "--from", "2024-03-01T10Z", status=1)
+
+
 def test_numbers_names_and_keys_that_are_none_are_refused(
     command: CommandLine, tmp_path: Path
 ) -> None:

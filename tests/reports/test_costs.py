@@ -142,3 +142,5 @@ async def test_a_cost_that_lacks_something_is_unknown_everywhere(
     shown: Sequence[object] = [*COSTS.show(report, Asked({"by": "tier"}))]
     (warned,) = [each for each in shown if isinstance(each, Warned)]
     assert warned.text.startswith("Cost is unknown. ")
+    (table,) = [each for each in shown if isinstance(each, ReportTable)]
+    assert {row[-3] for row in table.rows} == {"–"}, "unknown is not zero, in its total either"

@@ -14,13 +14,12 @@ from ledger.domain.repeated_time import WAY_OUT, LocalTime, Repeated, tell_apart
 from ledger.wire.errors import Rfc3339Error, shorten
 from ledger.wire.grid_inputs import GridPeriod
 from ledger.wire.inputs import read_input
-from ledger.wire.rfc3339 import format_rfc3339, possible_instants
+from ledger.wire.rfc3339 import format_rfc3339, possible_instants, with_seconds
 from ledger.wire.tariff_inputs import SeriesPeriod, TariffPeriod
 
 _COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 _UNIT = re.compile(r"(?i)(?:^|[^a-z])([km])wh(?![a-z])")
 _HUNDREDTH = re.compile(r"(?i)(?:^|[^a-z])(ct|cents?|øre|öre|pence)(?![a-z])")
-_NO_SECONDS = re.compile(r"(\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2})(?!:)")
 _OFFSET = re.compile(r"(?:[Zz]|[+-]\d{2}:\d{2})$")
 _NAMES_UTC = re.compile(r"(?i)utc|gmt")
 HOLES_SHOWN = 3
@@ -180,9 +179,8 @@ def _local_time(row: InputRow, column: str, zone: ZoneInfo) -> LocalTime:
 
 
 def _instants(row: InputRow, text: str, zone: ZoneInfo) -> tuple[datetime, ...]:
-    with_seconds = _NO_SECONDS.sub(r"\1:00", text, count=1)
     try:
-        return possible_instants(with_seconds, zone=zone)
+        return possible_instants(with_seconds(text), zone=zone)
     except Rfc3339Error as error:
         raise InvalidInputError(
             f"Line {row.line}: {error}.", f"Mend the row, look at --zone, or: {WAY_OUT}."

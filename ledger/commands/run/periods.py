@@ -14,7 +14,7 @@ from ledger.store.parties import find_entity, list_entities
 from ledger.store.queries import Connection
 from ledger.wire.errors import Rfc3339Error
 from ledger.wire.input_fields import FIRST_DAY, LAST_DAY
-from ledger.wire.rfc3339 import parse_rfc3339
+from ledger.wire.rfc3339 import parse_rfc3339, with_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def read_moment(text: str, zone_name: str | None) -> datetime | date:
     except ValueError:
         pass
     try:
-        moment = parse_rfc3339(text, zone=zone(zone_name) if zone_name else None)
+        moment = parse_rfc3339(with_seconds(text), zone=zone(zone_name) if zone_name else None)
     except Rfc3339Error as error:
         raise InvalidInputError(f"{error}.", "Or give a day like 2024-10-27.") from None
     check_day(moment.date())

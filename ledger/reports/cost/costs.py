@@ -214,7 +214,9 @@ def _show(report: CostsReport, _asked: Asked) -> Iterator[Shown]:
 def _by_who(report: MarginReport, said: Line, behind: str) -> ReportTable:
     """Its lines of CSV: what policies share out comes off its own line, so that columns add up."""
     lines = [*margin_lines(said)]
-    whole = _sums(lines) | {name: said["total"][name] for name in MILLIONS}
+    whole = said["total"]
+    if report.missing is None:
+        whole = _sums(lines) | {name: whole[name] for name in MILLIONS}
     blank = ("",) * (len(report.by) - 1)
     rows = [(*_names(line, report.by), *_cells(line, report.currency)) for line in lines]
     rows.append(("total", *blank, *_cells(whole, report.currency)))
