@@ -17,7 +17,7 @@ from ledger.api.parameters import moment_of
 from ledger.api.request import ApiRequest
 from ledger.api.session import asking, working
 from ledger.domain.errors import InvalidInputError, NotFoundError
-from ledger.domain.period import DAY, WINDOW, month_of
+from ledger.domain.period import DAY, WINDOW
 from ledger.flows.stages import STAGES
 from ledger.reports.cost import evidence
 from ledger.reports.items_csv import items_csv
@@ -61,19 +61,21 @@ def ends_of(since: str | None, until: str | None) -> tuple[datetime, datetime] |
         missing = "since" if since is None else "until"
         raise InvalidInputError(
             "One end of the period is missing.",
-            "Send since and until, or neither for the present month.",
+            "Send since and until, or neither for what is usual, mostly the present month.",
             missing,
         )
     return period_of(since, until)
 
 
-async def _present_month(connection: Connection, entity_id: str) -> tuple[datetime, datetime]:
-    """The month of now in the entity's zone, as the command line takes it."""
+async def _usual_period(
+    connection: Connection, entity_id: str, report: PeriodReport[R]
+) -> tuple[datetime, datetime]:
+    """What is usual for a report now, in the entity's zone, as the command line takes it."""
     entity = await find_entity(connection, entity_id)
     if entity is None:
         raise NotFoundError(f"There is no entity {entity_id}.", "Enter it, or look at its id.")
-    month = month_of(clock.now(), entity.zone)
-    return month.start, month.end
+    period = report.usual(clock.now(), entity.zone)
+    return period.start, period.end
 
 
 def _parameters(report: PeriodReport[R]) -> list[Parameter]:
@@ -114,7 +116,7 @@ def _handler(report: PeriodReport[R]) -> HTTPRouteHandler:
             rows = await report.at_once(
                 connection,
                 entity_id=entity,
-                period=period or await _present_month(connection, entity),
+                period=period or await _usual_period(connection, entity, report),
                 asked=asked,
                 purpose=f"{report.name} over the API",
             )

@@ -103,6 +103,12 @@ def day_of(moment: datetime, zone_name: str) -> date:
     return moment.astimezone(zone(zone_name)).date()
 
 
+def day_before(moment: datetime, zone_name: str) -> Period:
+    """The local day before the one that holds `moment`."""
+    today = day_of(moment, zone_name)
+    return Period(midnight(today - timedelta(days=1), zone_name), midnight(today, zone_name))
+
+
 def day_starts(since: datetime, until: datetime, zone_name: str) -> list[datetime]:
     """The first moments of all local days that hold a moment from `since` to `until`."""
     first, last = day_of(since, zone_name), day_of(until, zone_name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
 
+from ledger.domain.period import Period, month_of
 from ledger.store.connect import CutOff, draw_cut_off
 from ledger.store.queries import Connection
 from ledger.store.refusals import LinesLetGo
@@ -99,6 +100,7 @@ Shown = ReportTable | Warned | str
 class PeriodReport(Generic[R]):
     """`read` makes it of a scope and what was asked; `to_json` is everything in it, an `answer` or,
     `listed`, rows of it; `show` is what a person sees of it; `csv`, of what is said, lines of CSV.
+    `usual` is the period where none is asked for, at a moment in a zone.
     """
 
     name: str
@@ -111,6 +113,7 @@ class PeriodReport(Generic[R]):
     options: tuple[ReportOption, ...] = ()
     listed: bool = False
     csv: Callable[[Any], Iterable[Mapping[str, object]]] | None = None
+    usual: Callable[[datetime, str], Period] = month_of
 
     @property
     def defaults(self) -> Mapping[str, str]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ledger import clock
 from ledger.domain.period import month_of, window_start
@@ -34,6 +35,29 @@ async def test_no_period_is_the_present_month_in_both(
         assert without_cut_off(over_http.json()) == without_cut_off(json.loads(result.stdout))
 
 
+async def test_a_calibration_of_no_period_is_of_yesterday_in_both(
+    served: Served, worker: Connection, database: Database
+) -> None:
+    now = window_start(clock.now())
+    await Books(worker).deployment(now - timedelta(days=9), now + timedelta(days=9))
+    over_http = served.get("/v1/calibrations", params={"entity": "factory"})
+    assert over_http.status_code == 200, over_http.text
+    asked = ("report", "calibration", "--entity", "factory", "--json")
+    result = await asyncio.to_thread(CommandLine(database), *asked)
+    assert without_cut_off(over_http.json()) == without_cut_off(json.loads(result.stdout))
+    zone = ZoneInfo(served.get("/v1/entities/factory").json()["now"]["zone"])
+    since, until = (
+        datetime.fromisoformat(over_http.json()[name]).astimezone(zone)
+        for name in ("since", "until")
+    )
+    assert (since.time(), until.time(), until.date()) == (
+        time(),
+        time(),
+        now.astimezone(zone).date(),
+    )
+    assert until.date() - since.date() == timedelta(days=1)
+
+
 async def test_usage_and_charges_of_no_period_are_of_the_present_month(served: Served) -> None:
     now = clock.now()
     assert served.send(attempt("now") | {"time": format_rfc3339(now)}).status_code == 200
@@ -50,7 +74,7 @@ async def test_usage_and_charges_of_no_period_are_of_the_present_month(served: S
 async def test_one_end_and_an_entity_that_is_none_are_refused(served: Served) -> None:
     half = served.get("/v1/agents", params={"entity": "factory", "since": "2023-11-01T00:00:00Z"})
     assert half.status_code == 422
-    assert "neither for the present month" in half.text
+    assert "mostly the present month" in half.text
     assert served.get("/v1/agents", params={"entity": "none"}).status_code == 404
     half = served.get("/v1/usage", params={"until": "2023-11-01T00:00:00Z"})
     assert half.status_code == 422

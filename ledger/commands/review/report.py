@@ -49,7 +49,7 @@ def period_command(about: PeriodReport[R]) -> click.Command:
             raise click.UsageError("--csv and --json are two forms of one report")
 
         async def read(connection: Connection) -> tuple[Scope, Asked, R]:
-            scope = await find_scope(connection, asked, clock.now())
+            scope = await find_scope(connection, asked, clock.now(), about.usual)
             question = Asked(options, zone_name=scope.zone)
             answered = await about.at_once(
                 connection,

@@ -56,13 +56,21 @@ def period_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-async def find_scope(connection: Connection, asked: AskedPeriod, now: datetime) -> Scope:
-    """The entity and the period; the present month where nothing was said."""
+async def find_scope(
+    connection: Connection,
+    asked: AskedPeriod,
+    now: datetime,
+    usual: Callable[[datetime, str], Period] = month_of,
+) -> Scope:
+    """The entity and the period; the usual one where nothing was said."""
     entity_id, zone_name = await find_asked_entity(connection, asked.entity)
     if asked.month is not None and (asked.since or asked.until):
         raise InvalidInputError("A month and a period were given.", "Give one of them.", "month")
-    if asked.since is None and asked.until is None:
-        since, until = _month(asked.month, now, zone_name)
+    if asked.month is not None:
+        since, until = _month(asked.month, zone_name)
+    elif asked.since is None and asked.until is None:
+        period = usual(now, zone_name)
+        since, until = period.start, period.end
     else:
         if asked.since is None or asked.until is None:
             raise InvalidInputError("One end of the period is missing.", "Give --from and --to.")
@@ -98,10 +106,7 @@ async def find_asked_entity(connection: Connection, asked: str | None) -> tuple[
     return every[0].entity_id, every[0].zone
 
 
-def _month(text: str | None, now: datetime, zone_name: str) -> tuple[datetime, datetime]:
-    if text is None:
-        present = month_of(now, zone_name)
-        return present.start, present.end
+def _month(text: str, zone_name: str) -> tuple[datetime, datetime]:
     try:
         first = date.fromisoformat(f"{text}-01")
     except ValueError:

@@ -20,7 +20,7 @@ from ledger.domain.cost.jackknife import Interval
 from ledger.domain.cost.phase_time import weigh_phases
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.metering.reconcile import STEPS
-from ledger.domain.period import WINDOW, Period, window_start, windows
+from ledger.domain.period import WINDOW, Period, day_before, window_start, windows
 from ledger.reports.cost.margin import find_entity
 from ledger.reports.report import (
     Asked,
@@ -338,8 +338,8 @@ CALIBRATION = PeriodReport(
     "calibration",
     "/v1/calibrations",
     "Weights of deployments fitted to their own slots, proposed or refused by name.\n\n"
-    "Of whole quarter hours, two days at most. Nothing is put in force: `proposal` is the weight"
-    " set to enter, with its evidence, if somebody agrees.",
+    "Of whole quarter hours, two days at most; yesterday where no period is said. Nothing is put in"
+    " force: `proposal` is the weight set to enter, with its evidence, if somebody agrees.",
     Calibrations,
     _read,
     _to_json,
@@ -356,4 +356,5 @@ CALIBRATION = PeriodReport(
             "hold", "", "Terms known from elsewhere and not fitted: cache_read=400,context=20000."
         ),
     ),
+    usual=day_before,
 )
