@@ -9,7 +9,7 @@ import numpy as np
 from ledger.domain.compiled import compiled
 
 _U64 = np.uint64
-_0, _1, _32, _63 = _U64(0), _U64(1), _U64(32), _U64(63)
+_0, _1, _32, _48, _63 = _U64(0), _U64(1), _U64(32), _U64(48), _U64(63)
 _LOW = _U64(0xFFFFFFFF)
 _WORD = np.float64(1 << 64)
 # What parts are made of must be below it.
@@ -89,14 +89,16 @@ def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide
     whole, which has no more than WHOLE_BITS, and the size no more than 63."""
     scale = _rough(whole)
     part = _U64(np.float64(size) * _rough(weight) / scale)  # exact: what is left puts it right
-    # The guess is off by 2^12 at most: what is left has a sign, and room beside it.
+    # The guess is off by one where it has few bits, else by 2^12 at most: what is left has a sign,
+    # and room beside it.
     left = minus(times(weight, size), times(whole, part))
-    if left[0] >> _63:
-        more = _U64(_rough(minus((_0, _0), left)) / scale)  # exact: as above
-        part, left = part - more, plus(left, times(whole, more))
-    else:
-        more = _U64(_rough(left) / scale)  # exact: as above
-        part, left = part + more, minus(left, times(whole, more))
+    if part >> _48:
+        if left[0] >> _63:
+            more = _U64(_rough(minus((_0, _0), left)) / scale)  # exact: as above
+            part, left = part - more, plus(left, times(whole, more))
+        else:
+            more = _U64(_rough(left) / scale)  # exact: as above
+            part, left = part + more, minus(left, times(whole, more))
     if left[0] >> _63:
         return part - _1, plus(left, whole)
     if is_less(left, whole):
