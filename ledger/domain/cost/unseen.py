@@ -3,15 +3,16 @@
 Invariant: attempts and what is found here come to the work that a window is known to hold.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import sub
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from operator import add, sub
 from typing import TypeAlias
 
 import polars as pl
 
 from ledger.domain.cost.attempt_rows import ATTEMPT
 from ledger.domain.cost.attempts import NO_ATTEMPTS, SECOND_US
-from ledger.domain.cost.kinds import Four, four
+from ledger.domain.cost.kinds import NONE, Four, four
 from ledger.domain.metering.busy import busy_seconds, runs
 from ledger.domain.metering.spread import METERS, WORK, activity_windows, engine_windows
 
@@ -30,8 +31,12 @@ _RUN = {
 
 def engine_work(facts: pl.DataFrame) -> dict[EngineWindow, Four]:
     """The work of facts by window and engine key."""
-    seen = _seen(facts, engine_windows)
-    return {(window, engine): four(sums) for window, engine, _, *sums in seen.iter_rows()}
+    seen: dict[EngineWindow, list[int]] = defaultdict(lambda: [*NONE])
+    for piece in _pieces(facts):
+        sums = engine_windows(_signed(piece)).select("window_start", "engine_key_id", *WORK)
+        for window, engine, *work in sums.iter_rows():
+            seen[window, engine] = list(map(add, seen[window, engine], work))
+    return {key: four(work) for key, work in seen.items()}
 
 
 def engines_beyond(
@@ -59,7 +64,7 @@ def unseen_attempts(
     Records of hours and days are told of this way: when in them anything ran, nobody knows.
     Windows of activity, and of `masks` beside their engine keys, are microseconds.
     """
-    left = activity.join(_seen(facts, activity_windows), on=_CELL, how="left").select(
+    left = activity.join(_seen(facts), on=_CELL, how="left").select(
         *_CELL,
         *((pl.col(n) - pl.col(f"{n}_right").fill_null(0)).clip(lower_bound=0) for n in WORK),
     )
@@ -86,15 +91,21 @@ def unseen_attempts(
     ).select(pl.col(name).cast(kind) for name, kind in ATTEMPT.items())
 
 
-def _seen(facts: pl.DataFrame, windows: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """The work of facts, in 128 bits: summed in windows by so many at a time as 64 bits hold."""
+def _seen(facts: pl.DataFrame) -> pl.DataFrame:
+    """The work of facts, in 128 bits."""
     if facts.is_empty():
         return pl.DataFrame(schema=ACTIVITY)
-    most = max(*facts.select(pl.col(name).abs().max() for name in METERS).row(0), 1)
     wide = [pl.col(name).cast(kind) for name, kind in ACTIVITY.items()]
-    pieces = facts.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
-    summed = pl.concat([windows(_signed(piece)).select(wide) for piece in pieces])
-    return summed.group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
+    pieces = [activity_windows(_signed(piece)).select(wide) for piece in _pieces(facts)]
+    return pl.concat(pieces).group_by(*_CELL).agg(pl.col(name).sum() for name in WORK)
+
+
+def _pieces(facts: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """So many at a time as 64 bits hold the sums of."""
+    if facts.is_empty():
+        return iter(())
+    most = max(*facts.select(pl.col(name).abs().max() for name in METERS).row(0), 1)
+    return facts.iter_slices(min(max(_LARGEST // (2 * most), 1), _FACTS_AT_ONCE))
 
 
 def _signed(facts: pl.DataFrame) -> pl.DataFrame:

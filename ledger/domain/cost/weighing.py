@@ -299,7 +299,7 @@ def _steps_to_write(work: _Work, n: int, since: int, until: int) -> int:
 @compiled
 def _of_asked(asking: int, part: int, asked: int) -> int:
     """Of what is asked in a slot, what a part of the whole takes; rounded down, below zero too."""
-    if asking == 0 or part == 0:  # noqa: PLR1714 - compiled
+    if asking == 0 or part == 0:
         return 0
     if asking == asked:
         return part
