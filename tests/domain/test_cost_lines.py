@@ -157,6 +157,13 @@ def test_a_revision_follows_the_one_before_and_what_ceased_has_no_lines() -> Non
     assert standing.rows.sort("line")["revision"].to_list() == [3, 2]
 
 
+def test_keys_are_hashes_also_where_no_day_is_over() -> None:
+    lines = runs({(0, -(2**62)): (1, 0), (0, 2**62): (1, 0)})
+    said = pl.DataFrame(schema=DAY_LINE)
+    sums = sum_days(come=lines, gone=runs({}), standing=said, days={}, over=[])
+    assert sums.lines.is_empty()
+
+
 def test_a_day_beyond_64_bits_is_refused() -> None:
     lines = runs({(0, 1): (2**63 - 1, 0), (1, 1): (2**63 - 1, 0)})
     with pytest.raises(pl.exceptions.InvalidOperationError, match="device_metered_mj"):

@@ -107,7 +107,7 @@ def _in_a_table(runs: pl.DataFrame, taken: pl.DataFrame, groups: int) -> pl.Data
     if not isinstance(lowest, int) or not isinstance(highest, int):
         return None
     span = highest - lowest + 1
-    if groups * span > taken.height or taken.dtypes != [pl.Int64] * taken.width:
+    if not groups or groups * span > taken.height or taken.dtypes != [pl.Int64] * taken.width:
         return None
     table, end = np.zeros((groups, span, 1 + len(AMOUNTS)), np.int64), 0
     for group, busy_s, count in runs.select("group", "busy_s", "counts").iter_rows():
