@@ -1,7 +1,7 @@
 // The dashboard: reads the REST API with a key that stays in this tab, and shows what it says.
 
 import { agentFigures, agentsTable, budgetsTable, pageOf, runsTable } from "/web/agents.js";
-import { cents, dayIn, group, kwh, moment, monthStart, monthsBetween, percent } from "/web/format.js";
+import { cents, dayIn, group, kwh, moment, monthStart, monthsBetween, percent, timeIn } from "/web/format.js";
 import { chart, figure, make, section, table } from "/web/sections.js";
 
 const $ = (id) => document.getElementById(id);
@@ -22,12 +22,12 @@ async function call(path, accept = "application/json") {
 // All pages of a report, as known when the first was asked for.
 async function every(path) {
   const items = [];
-  for (let next = ""; next !== null;) {
-    const page = await call(next ? `${path}&cursor=${next}` : path);
+  let page = { next: "" };
+  while (page.next !== null) {
+    page = await call(page.next ? `${path}&cursor=${page.next}` : path);
     items.push(...page.items);
-    ({ next } = page);
   }
-  return { items };
+  return { ...page, items };
 }
 
 const query = (given) => new URLSearchParams(Object.entries(given).filter(([, v]) => v)).toString();
@@ -237,6 +237,7 @@ async function coming(asked) {
   const spent = charged.items.filter((row) => row.currency).map((row) => figure("Spend this month so far", cents(row.amount), row.currency));
   const waiting = charged.items.reduce((sum, row) => sum + row.unpriced_quantity, 0);
   if (waiting) spent.push(figure("Waits for a price", group(waiting), "units"));
+  if (charged.rated_to) spent.push(figure("Charged up to what came until", timeIn(asked.zone, charged.rated_to)));
   const drafts = items.flatMap((draft) => {
     const columns = [{ name: "model", of: (line) => line.model || "all", raw: (line) => line.model }, { name: "tier", of: (line) => line.tier || "all", raw: (line) => line.tier },
       { name: "meter", of: (line) => line.meter }, { name: "quantity", n: true, of: (line) => group(line.quantity), raw: (line) => line.quantity },

@@ -27,6 +27,10 @@ export const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "â
 export const dayIn = (zone, instant) =>
   new Intl.DateTimeFormat("en-CA", { timeZone: zone, dateStyle: "short" }).format(new Date(instant));
 
+// The same with the time of day.
+export const timeIn = (zone, instant) =>
+  `${dayIn(zone, instant)} ${new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeStyle: "short" }).format(new Date(instant))}`;
+
 // Milliseconds by which a zone's clock is ahead of UTC at an instant.
 const ahead = (zone, instant) => {
   const parts = Object.fromEntries(
