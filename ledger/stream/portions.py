@@ -36,7 +36,8 @@ def portions(
 
 def share_of(record: Any) -> float:
     """How much of a batch a record fills; who sends lines need not say how many events they are."""
-    said, value = dict(record.headers or ()).get(HEADER_COUNT) or b"", record.value or b""
+    said = dict(record.headers).get(HEADER_COUNT) or b"" if record.headers else b""
+    value = record.value or b""
     known = said.isdigit() and len(said) < _COUNT_DIGITS
     items = int(said) if known else items_guessed(value)
     most = BATCH_BYTES if said else KEYED_BYTES

@@ -85,7 +85,7 @@ def split_records(records: Iterable[Record], *, body_bytes_max: int) -> Items:
     for sent in records:
         pieced.append(_find(sent, pieces, body_bytes_max))
         # Their bytes are laid out here; kept twice they would be half of a worker's memory.
-        bare.append(replace(sent, body=b""))
+        bare.append(sent.without_body())
     octets = padded(pieces.taken(), pieces.size)
     words = words_of(octets)
     spans, rejects, first = [], {}, 0
@@ -154,8 +154,10 @@ def _find(
         return pieces.lay(body), None
     if too_many_items(body):
         return pieces.lay(body), _too_many(source)
-    whole = pieces.lay(body)
-    return whole, _span([pieces.lay(item) for item in split_body(body)])
+    whole, items = pieces.lay(body), split_body(body)
+    # Most small bodies are one event and nothing else: it is laid once.
+    is_item = len(items) == 1 and len(items[0]) == len(body)
+    return whole, _span([whole] if is_item else [pieces.lay(item) for item in items])
 
 
 def _read_columns(record: Record) -> ColumnarBatch | Reject:

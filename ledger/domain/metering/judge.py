@@ -51,11 +51,18 @@ def senders(prepared: Prepared, *, decoded: bool = False) -> list[tuple[str, int
 
     `decoded` takes in rows that have been dropped since.
     """
-    frames = [
-        frame
-        for frame in (prepared.decoded.values() if decoded else prepared.frames)
-        if frame.height
-    ]
+    whole = tuple(prepared.decoded.values())
+    frames = whole if decoded else prepared.frames
+    if list(map(id, frames)) != list(map(id, whole)):
+        return _senders(prepared, frames)
+    # As long as nothing was dropped it is asked thrice, and of records of one event it is dear.
+    if prepared.senders is None:
+        prepared.senders = _senders(prepared, whole)
+    return list(prepared.senders)
+
+
+def _senders(prepared: Prepared, given: Iterable[pl.DataFrame]) -> list[tuple[str, int]]:
+    frames = [frame for frame in given if frame.height]
     alive = np.zeros(len(prepared.records), np.bool_)
     for frame in frames:
         alive[prepared.items.owners[frame["row"].to_numpy()]] = True

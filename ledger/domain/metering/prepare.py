@@ -56,7 +56,8 @@ class Prepared:
 
     `decoded` are the frames before any row was dropped, `batches` the digest of each complete
     sequenced record, `own` the digests of rows with ids of their own (`row` and `digest`),
-    `unknown` the attributes that nobody reads, by record.
+    `unknown` the attributes that nobody reads, by record, `senders` who sent what was decoded, once
+    that was asked.
     """
 
     items: Items
@@ -68,6 +69,7 @@ class Prepared:
     decoded: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     batches: dict[int, UUID] = field(default_factory=dict)
     unknown: Unknown = field(default_factory=dict)
+    senders: Sequence[tuple[str, int]] | None = None
     own: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIGESTS))
 
     @property
