@@ -406,9 +406,14 @@ async def _enter_keys(connection: Connection, size: Size) -> None:
     )
 
 
+def _hashed(numbers: Ints) -> Ints:
+    """Numbers of usage keys, which ingest makes of hashes: anywhere in 64 bits."""
+    return numbers * 0x5851F42D4C957F2D
+
+
 def _usage_key(number: int) -> UsageKeyRow:
     return UsageKeyRow(
-        usage_key_id=number,
+        usage_key_id=int(_hashed(np.array([number]))[0]),
         entity_id="factory",
         customer_id=f"customer-{number}",
         customer_ref=f"customer-{number}",
@@ -432,7 +437,7 @@ def _facts(size: Size, first: int, count: int) -> pl.DataFrame:
     ended = START_US + window * WINDOW_US + took + chance.integers(0, WINDOW_US - 30_000_000, count)
     values: dict[str, Ints | NDArray[np.int32]] = {
         "ordinal": np.arange(count, dtype=np.int32),
-        "usage_key_id": customer + 1,
+        "usage_key_id": _hashed(customer + 1),
         "engine_key_id": customer % size.deployments + 1,
         "time": ended,
         "started_at": ended - took,

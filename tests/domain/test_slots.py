@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
-from ledger.domain.cost.attempt_rows import rows_of
+from ledger.domain.cost.attempt_rows import KEY, rows_of
 from ledger.domain.cost.attempts import EngineOwner, attempts_of, by_window, timed
 from ledger.domain.cost.cause import IDLE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
@@ -80,7 +80,7 @@ def ran_of(facts: pl.DataFrame) -> dict[int, Ran]:
     """What ran in each window, on one engine."""
     rows = rows_of(attempts_of(facts))
     nowhere = np.zeros(facts.height, np.int64)
-    found = by_window(rows, nowhere, [EngineOwner(1, None)])
+    found = by_window(rows, rows[:, KEY], nowhere, [EngineOwner(1, None)])
     return {
         start: Ran.of(rows, [[*attempts.numbers.values()]], start)
         for start, attempts in found.items()

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.cost.attempt_rows import ATTEMPT, KEY, reached_windows
+from ledger.domain.cost.attempt_rows import ATTEMPT, reached_windows
 from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US
 from ledger.domain.period import HOUR, MICROSECOND
 
@@ -98,13 +98,15 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     return facts if near.all() else facts.filter(near)
 
 
-def by_window(rows: Ints, owner: Ints, owners: Sequence[EngineOwner]) -> dict[int, WindowAttempts]:
-    """The attempts that run in each window in the order of their usage keys, by its start in
-    microseconds; `owner` numbers of which of `owners` each of them is."""
+def by_window(
+    rows: Ints, ranks: Ints, owner: Ints, owners: Sequence[EngineOwner]
+) -> dict[int, WindowAttempts]:
+    """The attempts that run in each window in the order of the ranks of their usage keys, by its
+    start in microseconds; `owner` numbers of which of `owners` each of them is."""
     numbers, windows = reached_windows(rows)
     begin = int(windows.min()) if windows.size else 0
     cells = (windows - begin) * len(owners) + owner[numbers]
-    order = _order(cells, rows[numbers, KEY])
+    order = _order(cells, ranks[numbers])
     ordered = cells[order]
     begins = np.flatnonzero(np.diff(ordered, prepend=-1))
     by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
@@ -116,17 +118,14 @@ def by_window(rows: Ints, owner: Ints, owners: Sequence[EngineOwner]) -> dict[in
     return {start: WindowAttempts(rows, of_window) for start, of_window in by_start.items()}
 
 
-def _order(cells: Ints, keys: Ints) -> Ints:
-    """Rows by cell and key."""
-    if not cells.size:
-        return cells
-    lowest = int(keys.min())
-    cell_bits, key_bits, row_bits = (
-        int(most).bit_length() for most in (cells.max(), int(keys.max()) - lowest, cells.size - 1)
+def _order(cells: Ints, ranks: Ints) -> Ints:
+    """Rows by cell and rank."""
+    cell_bits, rank_bits, row_bits = (
+        int(most).bit_length() for most in (cells.max(initial=0), ranks.max(initial=0), cells.size)
     )
-    if cell_bits + key_bits + row_bits > _WORD_BITS:
-        return np.lexsort((keys, cells))
+    if cell_bits + rank_bits + row_bits > _WORD_BITS:
+        return np.lexsort((ranks, cells))
     # As numbers alone, with their rows in the lowest bits, they are sorted soonest.
-    packed = ((cells << key_bits) + (keys - lowest) << row_bits) + np.arange(cells.size)
+    packed = ((cells << rank_bits) + ranks << row_bits) + np.arange(cells.size)
     packed.sort()
     return packed & ((1 << row_bits) - 1)

@@ -102,34 +102,37 @@ def _grouped(runs: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
 
 def _in_a_table(runs: pl.DataFrame, taken: pl.DataFrame, groups: int) -> pl.DataFrame | None:
     """The same where sums are of 64 bits and all keys of all groups are no more than lines."""
-    keys = taken["usage_key_id"]
-    lowest, highest = keys.min(), keys.max()
-    if not isinstance(lowest, int) or not isinstance(highest, int):
+    known = taken["usage_key_id"].unique().sort().to_numpy()
+    if not 0 < groups * known.size <= taken.height or taken.dtypes != [pl.Int64] * taken.width:
         return None
-    span = highest - lowest + 1
-    if not groups or groups * span > taken.height or taken.dtypes != [pl.Int64] * taken.width:
-        return None
-    table, end = np.zeros((groups, span, 1 + len(AMOUNTS)), np.int64), 0
+    table, end = np.zeros((groups, known.size, 1 + len(AMOUNTS)), np.int64), 0
     for group, busy_s, count in runs.select("group", "busy_s", "counts").iter_rows():
         if group is not None:
-            own, *columns = (column[end : end + count].to_numpy() for column in taken)
-            add_lines(table[group], own, lowest, busy_s, tuple(columns))
+            keys, *columns = (column[end : end + count].to_numpy() for column in taken)
+            add_lines(table[group], known, keys, busy_s, tuple(columns))
         end += count
     group, key = np.nonzero(table[:, :, 0])
     sums = dict(zip(AMOUNTS, table[group, key, 1:].T, strict=True))
-    named = {"group": pl.Series(group, dtype=pl.get_index_type()), "usage_key_id": key + lowest}
+    named = {"group": pl.Series(group, dtype=pl.get_index_type()), "usage_key_id": known[key]}
     return pl.DataFrame(named | sums)
 
 
 @compiled
-def add_lines(table: Ints, keys: Ints, lowest: int, busy_s: int, columns: tuple[Ints, ...]) -> None:
-    """Count lines into the rows of their keys, and add up what they have."""
+def add_lines(table: Ints, known: Ints, keys: Ints, busy_s: int, columns: tuple[Ints, ...]) -> None:
+    """Count lines in the order of their keys into the rows of these, and add up what they have."""
+    at = 0
     for n in range(keys.size):
-        row = table[keys[n] - lowest]
-        row[0] += 1
-        row[1] += busy_s
-        for at in range(len(columns)):
-            row[at + 2] += columns[at][n]
+        step = 1
+        while at + step < known.size and known[at + step] <= keys[n]:
+            at, step = at + step, step * 2
+        while known[at] != keys[n]:
+            step = max(step // 2, 1)
+            if at + step < known.size and known[at + step] <= keys[n]:
+                at += step
+        table[at, 0] += 1
+        table[at, 1] += busy_s
+        for each in range(len(columns)):
+            table[at, each + 2] += columns[each][n]
 
 
 def _wide(lines: pl.DataFrame) -> pl.DataFrame:

@@ -56,8 +56,15 @@ async def read_work(
     ran = pl.DataFrame({"engine_key_id": attempts[:, ENGINE], "usage_key_id": attempts[:, KEY]})
     entities = await cost.find_key_entities(connection, usage_key_ids=ran["usage_key_id"].unique())
     keys = await cost.find_engine_keys(connection, engine_key_ids=ran["engine_key_id"].unique())
+    ranks = _ranked(ran["usage_key_id"])
     owners, numbers = _owners(ran, list(keys), entities)
-    return Work(by_window(attempts, numbers, owners), keys)
+    return Work(by_window(attempts, ranks, numbers, owners), keys)
+
+
+def _ranked(keys: pl.Series) -> Ints:
+    """Numbers in the order of keys, which are hashes: as few bits as there are keys."""
+    known = keys.unique().sort()
+    return keys.replace_strict(known, np.arange(len(known)), return_dtype=pl.Int64).to_numpy()
 
 
 def _owners(
