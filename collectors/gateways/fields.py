@@ -6,6 +6,7 @@ from typing import Any
 
 from collectors.errors import GatewayUsageError
 from ledger.wire.errors import shorten
+from ledger.wire.extras import KINDS_OF
 from ledger.wire.fields import COUNT_MAX
 
 RawUsage = Mapping[str, Any]
@@ -188,3 +189,18 @@ def body(*, input_leaves: UsageBody, output_leaves: UsageBody, complete: bool) -
 def _total(leaves: UsageBody) -> int | None:
     known = [tokens for tokens in leaves.values() if tokens is not None]
     return sum(known) if known else None
+
+
+def held_to_sides(modality: Mapping[str, int], read: UsageBody) -> Mapping[str, int]:
+    """Tokens by kind of content as they are; refuses more of them than a side has tokens."""
+    whole, cached = read["input_total"], read["input"].get("cache_read")
+    tokens = {"input": whole, "cache_read": whole if cached is None else cached}
+    tokens["output"] = read["output_total"]
+    for side, kinds in KINDS_OF.items():
+        of_kinds, of_side = sum(modality.get(kind, 0) for kind in kinds), tokens[side]
+        if of_side is not None and of_kinds > of_side:
+            raise GatewayUsageError(
+                f"usage: found {of_kinds} tokens of {side} by kind of content, of {of_side}; send"
+                " counts of one answer, each total with its parts in it"
+            )
+    return modality

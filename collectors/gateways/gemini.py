@@ -17,6 +17,7 @@ from collectors.gateways.fields import (
     checked,
     count,
     counts_at,
+    held_to_sides,
     listed,
     needed,
     rest,
@@ -64,7 +65,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
     _check_total(usage, result)
     tools = inputs.get("tool_use")
     added = {
-        "modality": _modalities(usage),
+        "modality": held_to_sides(_modalities(usage), result),
         "other": unread(usage, _KNOWN),
         # Prices by context look at the prompt, without what tools put beside it.
         "context_tokens": inputs["uncached"] + inputs["cache_read"] if tools else 0,

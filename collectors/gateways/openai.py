@@ -22,6 +22,7 @@ from collectors.gateways.fields import (
     count,
     counts_at,
     details,
+    held_to_sides,
     needed,
     rest,
     tool_calls,
@@ -122,7 +123,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         unread(inputs, _KNOWN_INSIDE | TOOLS.keys()), unread(outputs, _KNOWN_INSIDE)
     )
     other = heard | tool_calls(inputs) | _tools(usage) | unread(usage, _KNOWN) | inner
-    added = {"modality": modality, "other": other}
+    added = {"modality": held_to_sides(modality, result), "other": other}
     return result | {name: counts for name, counts in added.items() if counts}
 
 

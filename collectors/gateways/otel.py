@@ -13,6 +13,7 @@ from collectors.gateways.fields import (
     body,
     checked,
     counts_at,
+    held_to_sides,
     needed,
     rest,
     unread,
@@ -94,7 +95,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         if (tokens := counts_at(usage, [theirs])[theirs]) is not None
     }
     own = {name: value for name, value in usage.items() if name.startswith(_PREFIX)}
-    added = {"modality": modality, "other": unread(own, _KNOWN)}
+    added = {"modality": held_to_sides(modality, result), "other": unread(own, _KNOWN)}
     return result | {name: counts for name, counts in added.items() if counts}
 
 

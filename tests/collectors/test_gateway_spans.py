@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry become leaves, in whatever spelling their library has."""
+"""Spans of OpenTelemetry become leaves, in whatever spelling; kinds of content."""
 
 from typing import Any
 
@@ -64,3 +64,36 @@ def test_a_span_of_an_operation_without_output_may_say_nothing_of_it(operation: 
     assert (usage["input_total"], usage["output_total"], usage["complete"]) == (5, 0, True)
     with pytest.raises(GatewayUsageError, match="output_tokens"):
         GATEWAYS["otel"]({**said, "gen_ai.operation.name": "chat"})
+
+
+@pytest.mark.parametrize(
+    ("gateway", "usage"),
+    [
+        (
+            "openai",
+            {
+                **{"prompt_tokens": 10, "completion_tokens": 5},
+                "prompt_tokens_details": {"audio_tokens": 6, "image_tokens": 5},
+            },
+        ),
+        (
+            "gemini",
+            {
+                **{"promptTokenCount": 4, "candidatesTokenCount": 1, "totalTokenCount": 5},
+                "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+            },
+        ),
+        (
+            "otel",
+            {
+                **{"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 1},
+                "gen_ai.usage.audio.input_tokens": 6,
+            },
+        ),
+    ],
+)
+def test_kinds_of_content_beyond_their_side_are_refused_where_they_are_read(
+    gateway: str, usage: dict[str, Any]
+) -> None:
+    with pytest.raises(GatewayUsageError, match="by kind of content"):
+        GATEWAYS[gateway](usage)

@@ -328,7 +328,8 @@ def test_details_of_gemini_tell_a_count_that_stands_nowhere_else() -> None:
     drawn = [{"modality": "IMAGE", "tokenCount": 1290}]
     read = GATEWAYS["gemini"]({"promptTokenCount": 100, "candidatesTokensDetails": drawn})
     assert (read["output_total"], read["modality"]) == (1290, {"output.image": 1290})
-    live = {"promptTokenCount": 100, "responseTokenCount": 7, "responseTokensDetails": drawn}
+    heard = [{"modality": "AUDIO", "tokenCount": 6}]
+    live = {"promptTokenCount": 100, "responseTokenCount": 7, "responseTokensDetails": heard}
     assert GATEWAYS["gemini"](live)["output_total"] == 7
 
 
