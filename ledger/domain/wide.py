@@ -89,8 +89,8 @@ def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide
     whole, which has no more than WHOLE_BITS, and the size no more than 63."""
     scale = _rough(whole)
     part = _U64(np.float64(size) * _rough(weight) / scale)  # exact: what is left puts it right
-    # The guess is off by one where it has few bits, else by 2^12 at most: what is left has a sign,
-    # and room beside it.
+    # The guess is off by one where it has few bits, else by 2^12 at most, and by two once it is put
+    # right: what is left has a sign, and room beside it.
     left = minus(times(weight, size), times(whole, part))
     if part >> _48:
         if left[0] >> _63:
@@ -99,11 +99,11 @@ def part_of(size: np.uint64, weight: Wide, whole: Wide) -> tuple[np.uint64, Wide
         else:
             more = _U64(_rough(left) / scale)  # exact: as above
             part, left = part + more, minus(left, times(whole, more))
-    if left[0] >> _63:
-        return part - _1, plus(left, whole)
-    if is_less(left, whole):
-        return part, left
-    return part + _1, minus(left, whole)
+    while left[0] >> _63:
+        part, left = part - _1, plus(left, whole)
+    while not is_less(left, whole):
+        part, left = part + _1, minus(left, whole)
+    return part, left
 
 
 @compiled

@@ -30,9 +30,18 @@ def test_sums_products_and_thousandths(one: int, other: int, a: int, b: int) -> 
 
 @given(st.integers(0, 2**63 - 1), st.integers(1, 2**111 - 1), st.data())
 def test_a_part_and_what_is_left_of_it(size: int, total: int, data: st.DataObject) -> None:
-    weight = data.draw(st.integers(0, total) | st.sampled_from([0, total]))
+    short = st.integers(0, min(total, 2**20)).map(lambda less: total - less)
+    weight = data.draw(st.integers(0, total) | st.sampled_from([0, total]) | short)
     part, left = part_of(np.uint64(size), wide(weight), wide(total))
     assert (int(part), whole(left)) == divmod(size * weight, total)
+
+
+@given(st.integers(2**56, 2**63 - 1), st.integers(1, 8))
+def test_a_part_beside_all_of_a_large_size_is_put_right_twice(size: int, less: int) -> None:
+    # A float is several off at such a size, and so is what it says of that.
+    total = 1652587173398748447911572032367164
+    part, left = part_of(np.uint64(size), wide(total - less), wide(total))
+    assert (int(part), whole(left)) == divmod(size * (total - less), total)
 
 
 @given(st.integers(0, 2**48), st.integers(1, 2**60), st.data())
