@@ -129,6 +129,9 @@ async def test_what_was_offered_can_count_under_an_id_of_its_own(gate: Gate) -> 
     conflict_id = await conflict_of(gate, keyed(attempt("x", tokens=70)))
     with pytest.raises(InvalidInputError, match="id"):
         await resolve(gate, conflict_id, "resent")
+    with pytest.raises(InvalidInputError, match="x is the id that is taken"):
+        await resolve(gate, conflict_id, "resent", event_id="x")
+    assert await waiting(gate) == [conflict_id], "and nothing was sent"
     with pytest.raises(ConflictError, match="not taken"):
         await resolve(gate, conflict_id, "resent", event_id="taken")
     assert conflict_id in await waiting(gate), "refused, it still waits"

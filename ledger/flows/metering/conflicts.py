@@ -159,6 +159,9 @@ def _under(
 ) -> list[dict[str, Any]]:
     if not event_id:
         raise InvalidInputError("No id is given.", "Name the id it is to have.", "id")
+    if conflict.form == KEYED and event_id == conflict.event_id:
+        # Sent, it would only be another conflict.
+        raise InvalidInputError(f"{event_id} is the id that is taken.", "Name another.", "id")
     source = conflict.source if conflict.form == KEYED else SOURCE
     several = len(events) > 1
     return [
