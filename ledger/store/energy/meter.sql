@@ -51,23 +51,31 @@ SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(fo
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the
 -- reading before the first of a window to the reading after its last; and whether the counter falls there, among them or
--- towards those neighbours.
+-- towards those neighbours. What a counter shows first and last is looked up: as pairs with their times, which are compared
+-- one by one, that takes longer than all the rest.
 -- Index: gpu_reading BRIN (batch_seq), gpu_reading (gpu_uuid, sampled_at).
 SELECT touched.gpu_uuid,
        coalesce(before.sampled_at, touched.first_at) AS first_at,
        coalesce(after.sampled_at, touched.last_at) AS last_at,
-       touched.first < ROW(touched.first_at, touched.highest_mj) AND touched.last < ROW(touched.last_at, touched.highest_mj)
-       OR touched.first > ROW(touched.first_at, touched.lowest_mj)
+       touched.highest_mj > greatest(first.energy_mj, last.energy_mj) OR touched.lowest_mj < first.energy_mj
        OR coalesce(before.energy_mj > touched.lowest_mj, false)
        OR coalesce(after.energy_mj < touched.highest_mj, false) AS falls
   FROM (
     SELECT r.gpu_uuid, min(r.sampled_at) AS first_at, max(r.sampled_at) AS last_at,
-           min(ROW(r.sampled_at, r.energy_mj)) AS first, max(ROW(r.sampled_at, r.energy_mj)) AS last,
-           min(r.energy_mj) AS lowest_mj, max(r.energy_mj) AS highest_mj
+           min(r.energy_mj) AS lowest_mj, max(r.energy_mj) AS highest_mj,
+           min(r.stored_day) AS since_day, max(r.stored_day) AS until_day
       FROM gpu_reading r
      WHERE r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq
      GROUP BY r.gpu_uuid, date_bin('15 minutes', r.sampled_at, 'epoch'::timestamptz)
   ) touched
+ CROSS JOIN LATERAL (
+    SELECT min(r.energy_mj) AS energy_mj FROM gpu_reading r
+     WHERE r.stored_day BETWEEN touched.since_day AND touched.until_day AND r.gpu_uuid = touched.gpu_uuid
+       AND r.sampled_at = touched.first_at AND r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq) first
+ CROSS JOIN LATERAL (
+    SELECT max(r.energy_mj) AS energy_mj FROM gpu_reading r
+     WHERE r.stored_day BETWEEN touched.since_day AND touched.until_day AND r.gpu_uuid = touched.gpu_uuid
+       AND r.sampled_at = touched.last_at AND r.batch_seq > :since_seq AND r.batch_seq <= :batch_seq) last
   LEFT JOIN LATERAL (
     SELECT r.sampled_at, r.energy_mj FROM gpu_reading r
      WHERE r.gpu_uuid = touched.gpu_uuid AND r.sampled_at < touched.first_at AND r.batch_seq <= :batch_seq
