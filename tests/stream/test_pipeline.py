@@ -1,7 +1,6 @@
 """A batch that is given up early holds up nobody behind it."""
 
 import asyncio
-from asyncio import CancelledError
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,10 +44,8 @@ async def test_a_transaction_cancelled_as_it_began_is_ended_when_the_position_wa
         pipeline = Pipeline(worker, [writer], Intake(IngestLimits()))
         around = surroundings(Settings(), thread)
         reader = Worker(around, around.topic(), pipeline, Isolation())
-        beginning = asyncio.create_task(writer.transaction().__aenter__())
-        await asyncio.sleep(0)
-        beginning.cancel()
-        assert isinstance(*await asyncio.gather(beginning, return_exceptions=True), CancelledError)
+        # As it is left where the server began before it heard of the cancellation.
+        await writer.transaction().start()
         elsewhere = PositionMove(Partition("c", "t", 0, "topic"), expected=5, next_offset=6)
         reader.moves.append([elsewhere])
         reader.sizes.append(0)
