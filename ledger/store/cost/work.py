@@ -54,33 +54,23 @@ async def read_work(
     some; in one snapshot."""
     attempts = await _read_attempts(connection, windows, batch_seq, engines)
     ran = pl.DataFrame({"engine_key_id": attempts[:, ENGINE], "usage_key_id": attempts[:, KEY]})
-    entities = await cost.find_key_entities(connection, usage_key_ids=ran["usage_key_id"].unique())
+    known = ran["usage_key_id"].unique().sort()
+    entities = await cost.find_key_entities(connection, usage_key_ids=known)
     keys = await cost.find_engine_keys(connection, engine_key_ids=ran["engine_key_id"].unique())
-    ranks = _ranked(ran["usage_key_id"])
-    owners, numbers = _owners(ran, list(keys), entities)
-    return Work(by_window(attempts, ranks, numbers, owners), keys)
-
-
-def _ranked(keys: pl.Series) -> Ints:
-    """Numbers in the order of keys, which are hashes: as few bits as there are keys."""
-    known = keys.unique().sort()
-    return keys.replace_strict(known, np.arange(len(known)), return_dtype=pl.Int64).to_numpy()
-
-
-def _owners(
-    ran: pl.DataFrame, engines: Sequence[int], entities: Mapping[int, str | None]
-) -> tuple[list[EngineOwner], Ints]:
-    """Where and for whom anything ran, and the number of that for each attempt."""
+    # Keys are hashes: their ranks have as few bits as there are keys.
+    ranks = _numbered(ran["usage_key_id"], known, np.arange(len(known)))
     owners = [*({*entities.values()} - {None}), None]
-    engine_owners = [EngineOwner(engine, entity_id) for engine in engines for entity_id in owners]
-    at_engine = {engine: number * len(owners) for number, engine in enumerate(engines)}
-    owned = {key: owners.index(entity_id) for key, entity_id in entities.items()}
-    nobody = len(owners) - 1
-    numbers = ran.select(
-        pl.col("engine_key_id").replace_strict(at_engine, return_dtype=pl.Int64)
-        + pl.col("usage_key_id").replace_strict(owned, default=nobody, return_dtype=pl.Int64)
+    owned = np.array([owners.index(entities.get(key)) for key in known], np.int64)
+    at_engine = _numbered(
+        ran["engine_key_id"], pl.Series([*keys], dtype=pl.Int64), np.arange(len(keys))
     )
-    return engine_owners, numbers.to_series().to_numpy()
+    numbers = at_engine * len(owners) + owned[ranks]
+    engine_owners = [EngineOwner(engine, entity_id) for engine in keys for entity_id in owners]
+    return Work(by_window(attempts, ranks, numbers, engine_owners), keys)
+
+
+def _numbered(keys: pl.Series, known: pl.Series, numbers: Ints) -> Ints:
+    return keys.replace_strict(known, numbers, return_dtype=pl.Int64).to_numpy()
 
 
 async def _read_attempts(
