@@ -18,6 +18,7 @@ from ledger.embedded.postgres import EmbeddedServer
 from ledger.settings import Settings
 from ledger.store.connect import SESSION, Reached, another
 from ledger.store.queries import Connection
+from ledger.wire.limits import CORRECTION
 from tests.api.conftest import Filled
 from tests.api.full_books import entry_id, notice_id
 from tests.api.reaching import REACHING
@@ -466,13 +467,12 @@ async def test_what_is_sent_is_of_its_own_customers(two: Served, owner: Connecti
 
 def refuses_foreign(two: Served, key: str) -> None:
     """Send usage, corrections, ids and readings of others, each alone."""
-    mine, other = used(*OWN), used(*FOREIGN)
-    over = {"supersedes": "delta-event", "revision": 1}
+    mine, other, over = used(*OWN), used(*FOREIGN), {"supersedes": "delta-event", "revision": 1}
     tried = [
         {**other, "id": "new-1"},
         {**mine, "id": "new-2", "data": {**mine["data"], "customer_id": "delta-crm"}},
         {**mine, "id": "new-3", "data": {**mine["data"], "customer_id": "unheard-of"}},
-        {**other, "id": "new-4", "data": {**other["data"], **over}},
+        {**other, "id": "new-4", "type": CORRECTION, "data": {**other["data"], **over}},
         {**other, "id": "delta-event"},
     ]
     if key != "ingest of customers":

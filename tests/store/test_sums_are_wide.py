@@ -14,6 +14,7 @@ BOUNDED = {
     "sum_receipts": ONE_BY_ONE,
     "count_quarantined": ONE_BY_ONE,
     "count_received": ONE_BY_ONE,
+    "count_day_tables": "tables and indexes that there are",
     "count_offered": ONE_BY_ONE,
     "count_chunk_facts": "facts in chunks, each of which was stored",
     "sum_deployed_gpus": "numeric before it is multiplied or added up",
