@@ -19,11 +19,13 @@ PRICES = [
     {"start": "2026-03-02T10:00:00Z", "end": "2026-03-02T10:15:00Z", "price_per_mwh": "80"},
     {"start": "2026-03-02T10:30:00Z", "end": "2026-03-02T11:00:00Z", "price_per_mwh": "90"},
 ]
+# What runs on to this day has more to allocate with each day of ours.
+THAT_DAY = {"valid_from": "2026-03-02T00:00:00Z", "valid_to": "2026-03-03T00:00:00Z"}
 SITE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("facilities", {"facility_id": "site", "entity_id": "factory", "name": "S", "zone": "UTC"}),
     ("pues", {"facility_id": "site", "pue": "1.2", "valid_from": SINCE}),
-    ("assets", RACK),
-    ("deployments", CHAT),
+    ("assets", RACK | THAT_DAY),
+    ("deployments", CHAT | THAT_DAY),
     ("tariffs", {"tariff_id": "day", "facility_id": "site", "name": "D", "currency": "USD"}),
 )
 

@@ -31,6 +31,7 @@ from tests.api.served import Served
 
 log = logging.getLogger(__name__)
 SECONDS = int(os.environ.get("TOKENLEDGER_FUZZ_SECONDS", "20"))
+DAY_BEHIND = "2024-01-02T00:00:00Z"
 FIRST = int(os.environ.get("TOKENLEDGER_FUZZ_SEED", "1"))
 CHECKS = [
     not_a_server_error,
@@ -60,8 +61,14 @@ def seeds() -> Iterator[int]:
 
 @pytest.fixture
 async def filled(served: Served) -> Served:
-    """A served API with everything of the examples."""
+    """A served API with everything of the examples, and a day of theirs to allocate in previews:
+    hardware that ran on to this day would have more with each day of ours."""
     list(send_examples(served))
+    for kind in ("deployments", "assets"):
+        for each in served.get(f"/v1/{kind}").json()["items"]:
+            end = {"kind": kind, "id": each[f"{kind[:-1]}_id"], "valid_from": DAY_BEHIND}
+            answer = served.post("/v1/ends", end)
+            assert answer.status_code == 201, answer.text
     return served
 
 
