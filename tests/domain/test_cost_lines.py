@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TypeAlias
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain.cost.cost_day import DAY_LINE, sum_days
+from ledger.domain.cost.cost_day import DAY_LINE, add_lines, sum_days
 from ledger.domain.cost.cost_line import ALLOCATION, KINDS, Allocations, next_allocations
 from ledger.domain.cost.line_runs import LINE, LineRuns
 from ledger.domain.period import Period
@@ -174,3 +175,14 @@ def test_a_day_beyond_64_bits_is_refused() -> None:
             days=dict.fromkeys(WINDOWS[:2], DAYS[0].start),
             over=DAYS[:1],
         )
+
+
+@given(st.lists(st.integers(-3, 40), min_size=1, max_size=30))
+def test_lines_are_added_to_the_rows_of_their_keys_in_any_order(keys: list[int]) -> None:
+    known, one = np.unique(keys), np.arange(len(keys)) + 1
+    table = np.zeros((known.size, 3), np.int64)
+    add_lines(table, known, np.array(keys), 7, (one,))
+    for key, (count, busy_s, summed) in zip(known, table.tolist(), strict=True):
+        places = [n for n, each in enumerate(keys) if each == key]
+        assert (count, busy_s) == (len(places), 7 * len(places))
+        assert summed == sum(n + 1 for n in places)

@@ -119,10 +119,11 @@ def _in_a_table(runs: pl.DataFrame, taken: pl.DataFrame, groups: int) -> pl.Data
 
 @compiled
 def add_lines(table: Ints, known: Ints, keys: Ints, busy_s: int, columns: tuple[Ints, ...]) -> None:
-    """Count lines in the order of their keys into the rows of these, and add up what they have."""
+    """Count lines into the rows of their keys, and add up what they have; lines that are in the
+    order of their keys are found soonest."""
     at = 0
     for n in range(keys.size):
-        step = 1
+        at, step = at if known[at] <= keys[n] else 0, 1
         while at + step < known.size and known[at + step] <= keys[n]:
             at, step = at + step, step * 2
         while known[at] != keys[n]:
