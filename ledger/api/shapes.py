@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from ledger.api.answer import to_cursor
+from ledger.documents.invoice import describe
 from ledger.documents.invoice_json import (
     exchange_json,
     issued_line_json,
@@ -10,7 +11,8 @@ from ledger.documents.invoice_json import (
     tax_json,
     totals_json,
 )
-from ledger.domain.billing.invoice import InvoiceLine
+from ledger.documents.words import words_of
+from ledger.domain.billing.issued import IssuedLine
 from ledger.domain.money import EXACT, round_minor
 from ledger.flows.billing.draft_invoice import InvoiceDraft
 from ledger.flows.billing.invoice import pending_adjustments
@@ -18,8 +20,8 @@ from ledger.flows.billing.issue import lacking_signs
 from ledger.flows.billing.run import InvoiceRun
 from ledger.flows.billing.trace import LineTrace
 from ledger.flows.metering.conflicts import Shown
+from ledger.store.billing.draft import find_line_prices
 from ledger.store.metering.conflicts import ConflictState
-from ledger.store.pricing.rating import find_price_currencies
 from ledger.store.queries import Connection
 
 
@@ -45,7 +47,7 @@ def show_draft(draft: InvoiceDraft) -> dict[str, object]:
         "incomplete": draft.incomplete.wrong if draft.incomplete else None,
         "unusual": draft.unusual,
         "rounding": draft.totals.rounding,
-        "lines": [line_json(line) for line in draft.lines],
+        "lines": [line_json(line) for line in described(draft)],
         "unpriced": draft.unpriced,
         "usage": draft.marks,
         "without_font": [{"where": where, "sign": sign} for where, sign in lacking_signs(draft)],
@@ -73,15 +75,19 @@ def run_json(done: InvoiceRun) -> dict[str, object]:
     }
 
 
+def described(draft: InvoiceDraft) -> list[IssuedLine]:
+    """The lines of a draft in the words and language of its invoice."""
+    return describe(draft.lines, draft.prices, words_of(draft.agreement.terms.language))
+
+
 async def list_adjustments(
     connection: Connection, subscription_id: str
-) -> list[tuple[InvoiceLine, str]]:
+) -> list[tuple[IssuedLine, str]]:
     """What changed about invoiced periods since they were billed, each line with its currency."""
     lines = await pending_adjustments(connection, subscription_id=subscription_id)
-    currencies = await find_price_currencies(
-        connection, price_ids={line.key.price_id for line in lines}
-    )
-    return [(line, currencies[line.key.price_id]) for line in lines]
+    prices = await find_line_prices(connection, {line.key.price_id for line in lines})
+    models = {price_id: price.price for price_id, price in prices.items()}
+    return [(line, prices[line.key.price_id].currency) for line in describe(lines, models)]
 
 
 def show_trace(trace: LineTrace) -> dict[str, object]:

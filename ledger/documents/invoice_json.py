@@ -93,18 +93,21 @@ def issued_line_json(invoice: StoredInvoice, line: IssuedLine) -> dict[str, obje
     }
 
 
-def line_json(line: InvoiceLine) -> dict[str, object]:
-    """A line to come."""
+def line_json(line: IssuedLine) -> dict[str, object]:
+    """A line to come, in the words in which it is to go out."""
     return {
         **_what_json(line),
+        "description": line.description,
         "quantity": line.quantity,
+        "unit_amount": line.unit_amount,
+        "per": line.per,
         "charged_amount": line.charged,
         "exact_amount": line.exact_amount,
         "amount": line.amount,
     }
 
 
-def adjustment_json(line: InvoiceLine, currency: str) -> dict[str, object]:
+def adjustment_json(line: IssuedLine, currency: str) -> dict[str, object]:
     """What changed about an invoiced period since."""
     return {**line_json(line), "currency": currency}
 

@@ -1,7 +1,7 @@
 // The dashboard: reads the REST API with a key that stays in this tab, and shows what it says.
 
 import { agentFigures, agentsTable, budgetsTable, pageOf, runsTable } from "/web/agents.js";
-import { cents, dayIn, group, kwh, moment, monthStart, monthsBetween, percent, timeIn } from "/web/format.js";
+import { cents, dayIn, exact, group, kwh, moment, monthStart, monthsBetween, percent, timeIn } from "/web/format.js";
 import { chart, figure, make, section, table } from "/web/sections.js";
 
 const $ = (id) => document.getElementById(id);
@@ -239,8 +239,9 @@ async function coming(asked) {
   if (waiting) spent.push(figure("Waits for a price", group(waiting), "units"));
   if (charged.rated_to) spent.push(figure("Charged up to what came until", timeIn(asked.zone, charged.rated_to)));
   const drafts = items.flatMap((draft) => {
-    const columns = [{ name: "model", of: (line) => line.model || "all", raw: (line) => line.model }, { name: "tier", of: (line) => line.tier || "all", raw: (line) => line.tier },
-      { name: "meter", of: (line) => line.meter }, { name: "quantity", n: true, of: (line) => group(line.quantity), raw: (line) => line.quantity },
+    const columns = [{ name: "what", of: (line) => line.description }, { name: "model", filed: true, of: (line) => line.model }, { name: "tier", filed: true, of: (line) => line.tier },
+      { name: "meter", filed: true, of: (line) => line.meter }, { name: "quantity", n: true, of: (line) => group(line.quantity), raw: (line) => line.quantity },
+      { name: `price ${draft.priced_in}`, n: true, of: (line) => `${exact(line.unit_amount)} per ${group(line.per)}`, raw: (line) => line.unit_amount }, { name: "per", filed: true, of: (line) => line.per },
       { name: `amount ${draft.currency}`, n: true, of: (line) => cents(line.amount), raw: (line) => line.amount }];
     const name = draft.run_no > 1 ? "Beyond what was invoiced" : "Invoice to come, as it stands";
     const until = dayIn(asked.zone, Date.parse(draft.period_end) - 1);

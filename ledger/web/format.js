@@ -19,6 +19,9 @@ export const cents = (text) => {
   return group(`${sign}${shown.slice(0, -2)}.${shown.slice(-2)}`);
 };
 
+// All digits that mean something.
+export const exact = (text) => group(String(text).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
+
 export const kwh = (mj) => group((Number(mj) / 3.6e9).toFixed(3));
 export const percent = (text) => (text === null || text === undefined ? "–" : `${group(text)} %`);
 export const moment = (text) => (text ? text.slice(0, 16).replace("T", " ") : "–");

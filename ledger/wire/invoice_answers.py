@@ -260,7 +260,8 @@ class WholeInvoice(Invoice):
 
 
 class DraftLine(ClosedModel):
-    """A line of an invoice to come."""
+    """A line of an invoice to come, in the words in which it is to go out; `unit_amount` is the
+    price of `per` units."""
 
     kind: Literal["usage", "adjustment", "advance"]
     service_start: Moment
@@ -274,7 +275,10 @@ class DraftLine(ClosedModel):
     price_id: int
     part: str
     used_by: str
+    description: str
     quantity: int
+    unit_amount: Amount
+    per: int
     charged_amount: Amount
     exact_amount: Amount
     amount: Amount

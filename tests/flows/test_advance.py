@@ -63,8 +63,8 @@ async def test_a_fee_is_asked_for_before_its_period_and_once(worker: Connection)
     await books.usage(NOVEMBER + 20 * DAY, Tokens(uncached=1_000_000))
     # Half of November was used before anybody was invoiced: it is billed by what it came to.
     assert await issued(worker, NOVEMBER + 20 * DAY, DECEMBER + DAY) == [
-        ("usage", "11-16", "150"),
         ("usage", "11-16", "5"),
+        ("usage", "11-16", "150"),
         ("advance", "12-01", "300"),
     ]
     # December's fee was invoiced before it was earned, all but of the days that have begun: so much

@@ -69,9 +69,9 @@ async def test_what_usage_cost_is_asked_for_with_its_mark_up(worker: Connection)
     assert await asked(worker) == with_20_percent(cost)
     await agree(worker)
     lines = await issued(worker)
-    assert lines[1] == ("Uncached input tokens, llama, tier standard", 1_000_000, "0")
-    assert lines[0][:2] == ("Cost plus", 1)
-    assert Decimal(lines[0][2]) == with_20_percent(cost)
+    assert lines[0] == ("Uncached input tokens, llama, tier standard", 1_000_000, "0")
+    assert lines[1][:2] == ("Cost plus", 1)
+    assert Decimal(lines[1][2]) == with_20_percent(cost)
     await agree(worker)
 
 

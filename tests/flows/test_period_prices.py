@@ -231,7 +231,7 @@ async def test_a_fee_is_for_the_time_it_was_agreed_for(worker: Connection) -> No
     assert (days[20], days[21], days[30]) == (Decimal(10), Decimal(20), Decimal(20))
     assert await issued(worker, DECEMBER - DAY) == [
         ("Fee, Support", 1, "47.5"),
-        ("Fee, Support", 1, "200"),
+        ("Fee, Support, from 2023-11-21", 1, "200"),
     ]
     await agree(worker)
 
@@ -355,16 +355,16 @@ async def test_discounts_come_off_usage_in_their_order_each_a_line(worker: Conne
     # Input 30 and 6, output 5 above what is included: 3 off, 3 off and all of the output; then 5,
     # then what is left of the last day; and up to the minimum.
     assert await issued(worker) == [
-        ("Minimum commitment, true-up", 1, "5"),
+        ("Output tokens, all models, included 1,000,000", 1_000_000, "0"),
+        ("Output tokens, all models, overage", 500_000, "5"),
+        ("Uncached input tokens, beta-2, tier standard", 1_200_000, "6"),
+        ("Uncached input tokens, llama, tier standard", 6_000_000, "30"),
         ("Discount, Launch", 1, "-3"),
         ("Discount, A", 1, "-5"),
         ("Discount, B", 1, "-10"),
-        ("Output tokens, all models, included 1,000,000", 1_000_000, "0"),
-        ("Output tokens, all models, overage", 500_000, "5"),
         ("Discount, beta*, Beta", 1, "-3"),
         ("Discount, beta-2, Free", 1, "-5"),
-        ("Uncached input tokens, beta-2, tier standard", 1_200_000, "6"),
-        ("Uncached input tokens, llama, tier standard", 6_000_000, "30"),
+        ("Minimum commitment, true-up", 1, "5"),
     ]
     await books.usage(NOVEMBER + 3 * DAY, Tokens(uncached=2_000_000))
     await settle(worker)

@@ -133,6 +133,8 @@ async def test_a_customer_sees_its_spend_and_the_invoice_to_come(
         await expect(coming).to_contain_text("Spend this month so far")
         await expect(coming.locator(".figure").first).to_contain_text("8.00USD")
         await expect(coming).to_contain_text("2023-11-01 to 2023-11-30")
+        said = re.compile("Uncached input tokens, llama, tier standard.* per 1.000.000")
+        await expect(coming.locator("tbody")).to_contain_text(said)
         until = coming.locator(".figure", has_text="Charged up to what came until")
         await expect(until).to_contain_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"))
         await expect(page.locator("#usage-days tbody tr td").first).to_have_text("2023-11-16")

@@ -8,15 +8,14 @@ from pathlib import Path
 import click
 
 from ledger import clock
-from ledger.api.shapes import list_adjustments, show_draft
+from ledger.api.shapes import described, list_adjustments, show_draft
 from ledger.commands.data.show import json_option, print_items, print_json, print_table
 from ledger.commands.groups import group
 from ledger.commands.run.invoice_run import allow_open, allow_unpriced, at_option, moment_of, run
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.documents.invoice import no_font_for
 from ledger.documents.invoice_json import adjustment_json, invoice_json
-from ledger.domain.billing.invoice import InvoiceLine
-from ledger.domain.billing.issued import PDF, SUFFIXES, XML, StoredInvoice
+from ledger.domain.billing.issued import PDF, SUFFIXES, XML, IssuedLine, StoredInvoice
 from ledger.domain.billing.tax import describe_tax
 from ledger.domain.errors import NotFoundError
 from ledger.domain.exchange import Conversion
@@ -234,10 +233,8 @@ def adjustments(database: Database, subscription_id: str, as_json: bool) -> None
         print_items([adjustment_json(*each) for each in pending])
         return
     currencies = ", ".join(sorted({currency for _, currency in pending}))
-    _show_lines(
-        f"Pending adjustments, amounts in {currencies or 'no currency'}",
-        [line for line, _ in pending],
-    )
+    title = f"Pending adjustments, amounts in {currencies or 'no currency'}"
+    _show_lines(title, [line for line, _ in pending], "UTC")
 
 
 async def _document(connection: Connection, number: str, media_type: str) -> bytes:
@@ -264,7 +261,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
     zone = draft.subscription.zone
     days = f"{describe_days(draft.period, zone)} ({zone})"
     title = f"Invoice to {draft.subscription.customer_id}, {days}, amounts in {draft.currency}"
-    _show_lines(title, draft.lines)
+    _show_lines(title, described(draft), zone)
     _show_rate(draft.exchange)
     if draft.is_billed:
         click.echo("This period is invoiced already: what is above is new since, and its own run.")
@@ -298,17 +295,17 @@ def _show_rate(rate: Conversion | None) -> None:
         click.echo(f"Prices are in {rate.base}: one is {rate.rate} {rate.quote} ({by})")
 
 
-def _show_lines(title: str, lines: Iterable[InvoiceLine]) -> None:
+def _show_lines(title: str, lines: Iterable[IssuedLine], zone: str) -> None:
     rows = [
         (
-            *(line.kind, line.key.model, line.key.tier, line.key.meter),
-            *(line.quantity, line.exact_amount, line.amount),
+            *(line.kind, describe_days(line.key.service_period, zone), line.description),
+            *(line.quantity, line.unit_amount, line.per, line.exact_amount, line.amount),
         )
         for line in lines
     ]
-    columns = ("kind", "model", "tier", "meter", "quantity", "exact", "amount")
-    first = ("amount", "meter", "quantity", "model")
-    print_table(title, columns, rows, numbers=3, first=first)
+    columns = ("kind", "of", "what", "quantity", "price", "per", "exact", "amount")
+    first = ("amount", "what", "quantity", "price", "kind")
+    print_table(title, columns, rows, numbers=5, first=first)
 
 
 def _show_listed(invoices: Iterable[StoredInvoice]) -> None:

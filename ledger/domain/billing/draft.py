@@ -14,7 +14,7 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import minor_digits, plain, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.price_model import Basis, PriceModel
-from ledger.domain.pricing.rate_card import OUTCOME
+from ledger.domain.pricing.rate_card import BAND_EDGES, OUTCOME
 
 # Beyond these an invoice is a mistake somewhere, and is refused rather than sent.
 LINES_MAX = 10_000
@@ -48,19 +48,26 @@ def payable_lines(
 
 @dataclass(frozen=True, slots=True)
 class LinePrice:
-    """A price that lines name, in which currency, and what it is for; None is any."""
+    """A price that lines name, in which currency, since when, and what it is for; None is any."""
 
     price: PriceModel
     currency: str
+    valid_from: datetime
     meter: str
     model: str | None
     tier: str | None
     adapter: str | None
     region: str | None
+    band_from: int | None
     hours: str | None
     name: str
     project_id: str | None = None
     agent_id: str | None = None
+
+    @property
+    def context_band(self) -> int:
+        """The band from which on it is for requests: what it does not tell apart is one line."""
+        return BAND_EDGES.index(self.band_from or 0)
 
     @property
     def part(self) -> str:
@@ -83,9 +90,10 @@ def pooled(
     sums: Mapping[LineKey, Billed], prices: Mapping[int, LinePrice], *, units: bool = True
 ) -> dict[LineKey, Billed]:
     """The sums with all that one price looks at together as one, named as the price is; without
-    its units where not `units`, as where only amounts change. What is of a project, an agent or
-    some hours, or is not billed, says so."""
-    if not any(_renames(prices[price_id]) for price_id in {key.price_id for key in sums}):
+    its units where not `units`, as where only amounts change. Contexts are told apart where prices
+    do; what is of a project, an agent or some hours, or is not billed, says so."""
+    banded = any(key.context_band for key in sums)
+    if not banded and not any(_renames(prices[n]) for n in {key.price_id for key in sums}):
         return dict(sums)
     return summed(_named(key, billed, prices[key.price_id], units) for key, billed in sums.items())
 
@@ -97,7 +105,7 @@ def _renames(price: LinePrice) -> bool:
 def _named(key: LineKey, billed: Billed, price: LinePrice, units: bool) -> tuple[LineKey, Billed]:
     if price.price.basis is not Basis.EACH:
         return _pooled_key(key, price), billed if units else replace(billed, quantity=0)
-    return (key._replace(part=price.part) if price.part else key), billed
+    return key._replace(part=price.part or key.part, context_band=price.context_band), billed
 
 
 def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
@@ -106,7 +114,7 @@ def _pooled_key(key: LineKey, price: LinePrice) -> LineKey:
         tier=price.tier or "",
         adapter=price.adapter or "",
         region=price.region or "",
-        context_band=0,
+        context_band=price.context_band,
         meter=price.meter,
         part=price.part,
     )

@@ -18,6 +18,9 @@ from ledger.domain.money import EXACT, ZERO, round_minor, total
 from ledger.domain.period import MICROSECOND, Period
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 
+# Behind what was used stand, in the order in which they are charged:
+_LAST: Mapping[str, int] = MappingProxyType({"cost": 1, "discount": 2, "commitment": 3, "fee": 4})
+
 
 class LineKey(NamedTuple):
     """What shares an invoice line: what was used, at which price, in which service period.
@@ -131,8 +134,8 @@ def usage_lines(
     mode: str = "half_up",
     prices: Mapping[int, PriceModel] = MappingProxyType({}),
 ) -> list[InvoiceLine]:
-    """Lines of the period being billed, those of each user together and in order of key; what is
-    nothing at all has no line.
+    """Lines of the period being billed, those of each user together: usage in order of key, then
+    what is taken off, minimums and fees; what is nothing at all has no line.
 
     A price that looks at the period as a whole has a line for each part of it.
     """
@@ -162,7 +165,11 @@ def adjustment_lines(
 
 
 def _by_user(sums: Mapping[LineKey, Billed]) -> list[tuple[LineKey, Billed]]:
-    return sorted(sums.items(), key=lambda item: (item[0].used_by, item[0]))
+    return sorted(sums.items(), key=lambda item: _order(item[0]))
+
+
+def _order(key: LineKey) -> tuple[str, int, LineKey]:
+    return key.used_by, _LAST.get(key.meter, 0), key
 
 
 def supplied_at(line: InvoiceLine) -> datetime:

@@ -33,6 +33,7 @@ from ledger.domain.billing.tax import (
     registered_as,
     tax_lines,
 )
+from ledger.domain.billing.told_apart import told_apart
 from ledger.domain.errors import LedgerError, NotFoundError, UnavailableError
 from ledger.domain.exchange import Conversion
 from ledger.domain.money import total
@@ -309,7 +310,10 @@ def _lines(each: _Chosen, facts: _Facts) -> tuple[InvoiceLine, ...]:
         if agreement.credits_overcharges and total([line.amount for line in lines]) < 0:
             lines = ()
         fresh, models = _merged(facts.charges[each.name], facts.prices)
-        lines = payable_lines(usage_lines(fresh, terms.priced_in, terms.rounding, models), lines)
+        usage = usage_lines(fresh, terms.priced_in, terms.rounding, models)
+        charged = {price_id: facts.prices[price_id] for price_id in models}
+        usage = told_apart(usage, charged, agreement.subscription.zone)
+        lines = payable_lines(usage, lines)
     return lines + tuple(_advances(each, facts))
 
 

@@ -192,8 +192,9 @@ SELECT i.subscription_id, lower(i.period) AS period_start, upper(i.period) AS pe
  GROUP BY i.subscription_id, i.period ORDER BY i.subscription_id, i.period;
 
 -- name: find_line_prices
--- Parameters of the prices that lines name, and in which currency, by primary key.
-SELECT p.price_id, r.currency, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, p.hours, p.name, p.kind, p.params
+-- Parameters of the prices that lines name, in which currency and since when, by primary key.
+SELECT p.price_id, r.currency, lower(p.valid) AS valid_from, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter,
+       p.region, p.band_from, p.hours, p.name, p.kind, p.params
   FROM rate_card_price p JOIN rate_card r USING (rate_card_id) WHERE p.price_id = ANY(:price_ids::bigint[]);
 
 -- name: list_unpriced_of

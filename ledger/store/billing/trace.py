@@ -11,7 +11,7 @@ from ledger.domain.billing.traced import TracedEvent
 from ledger.domain.period import FAR, Period, intersect
 from ledger.domain.pricing.price_list import spell_out
 from ledger.domain.pricing.price_model import Basis
-from ledger.domain.pricing.rate_card import FALLBACK, CardPrice, RateCard, UsageKey
+from ledger.domain.pricing.rate_card import BAND_EDGES, FALLBACK, CardPrice, RateCard, UsageKey
 from ledger.store.billing.draft import INVOICE, find_line_prices
 from ledger.store.pricing.rating import find_cards, find_kinds, has_named_prices
 from ledger.store.queries import Connection
@@ -123,13 +123,13 @@ async def _find_used(
     ever did."""
     service = line.key.service_period
     terms = (await find_line_prices(connection, [line.key.price_id]))[line.key.price_id]
-    keys, of_each = [_key(line)], terms.price.basis is Basis.EACH
+    keys, of_each = _keys(line), terms.price.basis is Basis.EACH
     if not of_each or await has_named_prices(connection, batch_seq=batch_seq):
         whole = [(customer_id, service.start, service.end)]
         kinds = await find_kinds(connection, periods=whole, batch_seq=batch_seq)
         some = {kind.key for kind in kinds if _is_for(terms, kind.key)}
         if of_each:
-            some = {_key(line), *(key for key in some if _of_anybody(key) == _key(line))}
+            some = {*keys, *(key for key in some if _of_anybody(key) in keys)}
         keys = sorted(some)
     if line.kind == "adjustment":
         rows = await INVOICE["find_price_spans"].rows(
@@ -189,10 +189,14 @@ def _merged(spans: Iterable[Period | None]) -> list[Period]:
     return merged
 
 
-def _key(line: InvoiceLine) -> UsageKey:
-    """What a line says that it is of; whose it was, and how it went, its price says."""
+def _keys(line: InvoiceLine) -> list[UsageKey]:
+    """What a line says that it is of, in each context from its own on; whose it was, how it went,
+    and up to which context, its price says."""
     key = line.key
-    return UsageKey(key.model, key.tier, key.adapter, key.region, key.context_band)
+    return [
+        UsageKey(key.model, key.tier, key.adapter, key.region, band)
+        for band in range(key.context_band, len(BAND_EDGES))
+    ]
 
 
 def _of_anybody(key: UsageKey) -> UsageKey:
@@ -206,8 +210,9 @@ def _is_for(terms: LinePrice, key: UsageKey) -> bool:
 def _is_alike(price: CardPrice, terms: LinePrice) -> bool:
     """Whether a price has the same terms, and its line would say the same."""
     hours = price.hours.text if price.hours else None
-    scope = (price.project_id, price.agent_id, hours)
-    return price.price == terms.price and scope == (terms.project_id, terms.agent_id, terms.hours)
+    scope = (price.band_from or 0, price.project_id, price.agent_id, hours)
+    own = (terms.band_from or 0, terms.project_id, terms.agent_id, terms.hours)
+    return price.price == terms.price and scope == own
 
 
 def _columns(customer_id: str, used: Iterable[_LineUse]) -> Mapping[str, object]:

@@ -824,7 +824,8 @@ SELECT w.place, w.at AS window_start, w.name, w.expected, w.stored, count(*) OVE
 
 -- name: find_lines_unlike_charges
 -- The usage lines of a period's first invoice, and of the first since all were void, against the charges it was made of; later invoices bill what changed. Of a
--- price that looks at the period as a whole its lines are held together, and their amount alone.
+-- price that looks at the period as a whole its lines are held together, and their amount alone; contexts are one line where the price
+-- tells them not apart.
 WITH first AS (
   SELECT i.invoice_id, i.number, i.issued_at, i.subscription_id, i.customer_id, i.period, o.batch_seq
     FROM invoice i JOIN cut_off o USING (cut_off_id)
@@ -833,7 +834,7 @@ WITH first AS (
                         AND NOT EXISTS (SELECT FROM credit_note n WHERE n.invoice_id = p.invoice_id AND n.voids
                                            AND n.batch_seq < i.batch_seq))
 ), charged AS (
-  SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.context_band, e.meter,
+  SELECT f.invoice_id, e.model, e.tier, e.adapter, e.region, e.meter,
          CASE WHEN c.payer_id IS NULL THEN '' ELSE c.customer_id END AS used_by, sum(e.quantity) AS quantity,
          sum(c.amount) AS amount
     FROM first f
@@ -842,20 +843,20 @@ WITH first AS (
     JOIN usage_key k USING (usage_key_id)
     JOIN rate_card_price p ON p.price_id = c.price_id
    CROSS JOIN LATERAL (
-          SELECT k.model, k.tier, k.adapter, k.region, k.context_band, c.meter, c.quantity::numeric AS quantity
+          SELECT k.model, k.tier, k.adapter, k.region, c.meter, c.quantity::numeric AS quantity
            WHERE p.kind IN ('per_unit', 'who_pays')
            UNION ALL
-          SELECT coalesce(p.model, ''), coalesce(p.tier, ''), coalesce(p.adapter, ''), coalesce(p.region, ''), 0, p.meter, 0
+          SELECT coalesce(p.model, ''), coalesce(p.tier, ''), coalesce(p.adapter, ''), coalesce(p.region, ''), p.meter, 0
            WHERE p.kind NOT IN ('per_unit', 'who_pays')) e
-   WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+   WHERE c.amount IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), billed AS (
-  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.context_band, l.meter, l.used_by,
+  SELECT l.invoice_id, l.model, l.tier, l.adapter, l.region, l.meter, l.used_by,
          sum(CASE WHEN p.kind IN ('per_unit', 'who_pays') THEN l.quantity ELSE 0 END) AS quantity, sum(l.charged_amount) AS amount
     FROM invoice_line l JOIN first f USING (invoice_id) JOIN rate_card_price p USING (price_id)
-   WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+   WHERE l.kind = 'usage' GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), wrong AS (
   SELECT invoice_id, model, tier, meter, n.name, n.expected, n.stored
-    FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, context_band, meter, used_by)
+    FROM charged c FULL JOIN billed b USING (invoice_id, model, tier, adapter, region, meter, used_by)
    CROSS JOIN LATERAL (VALUES ('quantity', coalesce(c.quantity, 0), coalesce(b.quantity, 0)),
                               ('amount', coalesce(c.amount, 0), coalesce(b.amount, 0))) AS n (name, expected, stored)
    WHERE n.expected <> n.stored

@@ -1,7 +1,7 @@
 """Days of usage, cards and charges, as they stand at a cut-off."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import TypeAlias
@@ -235,14 +235,6 @@ async def find_cards(
         if row["price_id"] is not None:
             card.append(card_price(row))
     return {name: RateCard(name, currency, card) for (name, currency), card in prices.items()}
-
-
-async def find_price_currencies(
-    connection: Connection, *, price_ids: Iterable[int]
-) -> dict[int, str]:
-    """The currency of each price."""
-    rows = await RATING["find_price_currencies"].rows(connection, price_ids=list(price_ids))
-    return {row["price_id"]: row["currency"] for row in rows}
 
 
 async def sum_charges_to_book(

@@ -534,8 +534,3 @@ SELECT s.customer_id, k.model, k.tier, s.meter, s.unpriced AS reason, sum(s.quan
   FROM sums s JOIN usage_key k USING (usage_key_id)
  GROUP BY s.customer_id, k.model, k.tier, s.meter, s.unpriced
  ORDER BY s.customer_id, k.model, k.tier, s.meter, s.unpriced;
-
--- name: find_price_currencies
--- The currency of each price, which is its card's; primary keys.
-SELECT p.price_id, r.currency FROM rate_card_price p JOIN rate_card r USING (rate_card_id)
- WHERE p.price_id = ANY(:price_ids::bigint[]);
