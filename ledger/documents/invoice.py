@@ -21,7 +21,7 @@ from ledger.domain.billing.invoice import InvoiceLine, LineKey
 from ledger.domain.billing.issued import Invoice, IssuedLine
 from ledger.domain.billing.tax import RATED, TaxLine
 from ledger.domain.errors import InvalidInputError
-from ledger.domain.money import EXACT, ROUNDING, plain
+from ledger.domain.money import EXACT, ROUNDING, minor_digits, plain, round_minor, scale_of
 from ledger.domain.period import Period, describe_days
 from ledger.domain.pricing.price_model import Basis, PeriodUse, PriceModel, PricePart
 from ledger.domain.pricing.rate_card import BAND_EDGES, PERIOD_METERS
@@ -121,7 +121,8 @@ def _issued(
         part=line.part,
         line_no=line_no,
         description=_described(line.key, prices[line.key.price_id].basis, words.language),
-        unit_amount=part.unit_amount,
+        # Of what time adds it is a difference of sums, with all of their zeros.
+        unit_amount=part.unit_amount.normalize(EXACT) if line.part else part.unit_amount,
         per=part.per,
     )
 
@@ -358,10 +359,18 @@ def printed_line(line: IssuedLine, terms: Terms, words: Words) -> dict[str, str]
         "what": text,
         "where": where,
         "quantity": group(str(line.quantity)),
-        "price": group(plain(line.unit_amount)) + (f" {terms.priced_in}" if other else ""),
+        "price": _unit_price(line, terms.priced_in) + (f" {terms.priced_in}" if other else ""),
         "per": words.say("per {units}", units=_per(line, words)),
         "amount": group(plain(line.amount)),
     }
+
+
+def _unit_price(line: IssuedLine, currency: str) -> str:
+    """A price in its own digits, what is asked for a period in its currency's at least."""
+    amount = line.unit_amount
+    if line.key.meter in PERIOD_METERS and scale_of(amount) < minor_digits(currency):
+        amount = round_minor(amount, currency)
+    return group(plain(amount))
 
 
 def printed_days(period: Period, zone_name: str, words: Words) -> str:

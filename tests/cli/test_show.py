@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ledger.api.answer import encode
-from ledger.commands.data.show import cell, print_json, print_table
+from ledger.commands.data.show import cell, print_json, print_table, say
 
 
 def test_both_print_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,3 +33,14 @@ def test_a_float_is_not_printed() -> None:
 def test_a_table_of_nothing_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("Customers", ("customer_id", "name"), [])
     assert capsys.readouterr() == ("Customers: none.\n", "")
+
+
+def test_what_events_name_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    named = "\x1b[2Jgpt\u202e-x\x9b31m"
+    print_table("Usage", ("model",), [(named,), ("कंप्‍यूटर",), ("two\nlines",)])
+    say(f"Suspense: {named}")
+    printed = capsys.readouterr().out
+    assert printed.count(r"\x1b[2Jgpt\u202e-x\x9b31m") == 2
+    assert not set(printed) & {"\x1b", "\x9b", "\u202e"}
+    assert "कंप्‍यूटर" in printed
+    assert "two\\nlines" not in printed

@@ -14,7 +14,7 @@ from pypdf import PdfReader
 from pypdf.generic import DictionaryObject
 
 from ledger.documents.fonts import find_lacking, fonts
-from ledger.documents.invoice import NO_DAYS, describe, group, render_pdf
+from ledger.documents.invoice import NO_DAYS, describe, group, printed_line, render_pdf
 from ledger.documents.summary import day_chart, grouped_lines
 from ledger.documents.words import words_of
 from ledger.domain.billing.agreement import Buyer, Seller, Terms
@@ -25,6 +25,8 @@ from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import ZERO, total
 from ledger.domain.period import Period
 from ledger.domain.pricing.models.per_unit import PerUnit
+from ledger.domain.pricing.models.recurring import Recurring
+from ledger.domain.pricing.price_model import PricePart
 from ledger.wire.logo import Logo, read_logo
 from tests.wire.test_logo import png, svg
 
@@ -280,6 +282,18 @@ def test_what_was_not_rounded_is_written_as_other_numbers_are() -> None:
     said = text_of(rendered(net="1093.90", exact="1093.8800000000"))
     assert "total 1\u2009093.88 EUR" in said
     assert "unrounded total is \u22120.02 EUR" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("99.990000000000", "99.99"), ("5.1", "5.10")])
+def test_a_fee_is_written_in_the_digits_of_its_currency(asked: str, shown: str) -> None:
+    fee = Recurring(amount=Decimal(asked), every="month")
+    key = LineKey(OCTOBER, NOVEMBER, "", "", "", "", 0, "fee", 1, "Base fee")
+    drafted = InvoiceLine(
+        "usage", key, 1, Decimal(asked), Decimal(shown), PricePart("Base fee", 1, Decimal(asked))
+    )
+    (line,) = describe([drafted], {1: fee})
+    terms = Terms("list", "List", "EUR", "en", 30, "half_up", "Europe/Copenhagen", "EUR")
+    assert printed_line(line, terms, words_of("en"))["price"] == shown
 
 
 def test_many_lines_come_by_model_with_what_each_comes_to() -> None:

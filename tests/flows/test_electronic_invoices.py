@@ -75,6 +75,14 @@ async def test_factur_x_is_inside_the_pdf(worker: Connection) -> None:
         await document_of(worker, invoice_id, XML)
 
 
+async def test_a_period_with_nothing_new_lacks_nothing(worker: Connection) -> None:
+    await sold(worker)
+    await buyer_says(worker, e_invoice="factur_x")
+    await issue(worker)
+    again = await preview_invoice(worker, subscription_id="sub-acme", moment=WINDOW, now=NOW)
+    assert (again.is_billed, again.lines, again.incomplete) == (True, (), None)
+
+
 async def test_peppol_goes_out_beside_the_pdf_and_so_does_its_credit_note(
     worker: Connection,
 ) -> None:

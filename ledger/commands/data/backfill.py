@@ -16,7 +16,7 @@ from ledger import clock
 from ledger.commands.data.imports import pairs
 from ledger.commands.data.presets import PRESETS
 from ledger.commands.data.provider_costs import ComparedCost, compare_costs, show_costs
-from ledger.commands.data.show import counted, json_option, print_json, print_table, progress
+from ledger.commands.data.show import counted, json_option, print_json, print_table, progress, say
 from ledger.commands.data.usage_file import Cells, columns_of, digest_of, open_usage_file
 from ledger.commands.options import FILE, delimiter_option
 from ledger.commands.run.periods import read_start
@@ -245,18 +245,18 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
     )
     print_table(title, ("outcome", "rows", ""), [(n, c, m) for n, c, m in seen])
     if report.rows and report.outcomes[DUPLICATE] == report.rows:
-        click.echo("Nothing changed: every row was there already.")
+        say("Nothing changed: every row was there already.")
     if report.taken_as_utc:
-        click.echo(
+        say(
             "Times without an offset were read as UTC: where they are local, load the file again"
             " with --tz and --correct.",
             err=True,
         )
     for outcome, kept in report.samples.items():
         for line, detail in kept:
-            click.echo(f"line {line}: {outcome}: {detail}", err=True)
+            say(f"line {line}: {outcome}: {detail}", err=True)
     if report.outcomes[CONFLICT]:
-        click.echo(
+        say(
             "error: Other content is recorded under the numbers of"
             f" {counted(report.outcomes[CONFLICT], 'line')} of {report.source}. If the file was"
             " corrected, say --correct; if it is another file, map or zone, give it"
@@ -265,4 +265,4 @@ def _show(report: BackfillReport, dry_run: bool) -> None:
         )
     if report.outcomes["rejected"]:
         lines = counted(report.outcomes["rejected"], "line")
-        click.echo(f"error: {lines} could not be read and went to quarantine.", err=True)
+        say(f"error: {lines} could not be read and went to quarantine.", err=True)

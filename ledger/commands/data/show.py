@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.reports.table_fit import BESIDE, fit_columns
+from ledger.wire.one_line import unsteering
 from ledger.wire.plain import plain_decimal, plain_value
 
 LINE_EVERY_S = 5
@@ -60,6 +61,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {plural}"
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """A line for a person, which may hold what events and their senders named."""
+    click.echo(unsteering(text), err=err)
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(plain_value(value), indent=2, ensure_ascii=False))
@@ -82,7 +88,8 @@ def print_table(
 
     What does not fit the terminal is left out and named, the columns named `first` last of all.
     """
-    cells = [[cell(value) for value in row] for row in rows]
+    # Senders of events name models, customers and more as they like.
+    cells = [[unsteering(cell(value)) for value in row] for row in rows]
     if not cells:
         click.echo(f"{title}: none.")
         return

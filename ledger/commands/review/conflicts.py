@@ -9,7 +9,7 @@ import click
 
 from ledger import clock
 from ledger.api.shapes import show_conflict as shape_conflict
-from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table, say
 from ledger.commands.groups import group
 from ledger.commands.options import ROW_ID, ROWS
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -81,22 +81,20 @@ def show(database: Database, conflict_id: int, as_json: bool) -> None:
         print_json(shape_conflict(shown))
         return
     conflict = shown.conflict
-    click.echo(f"Conflict {conflict_id}: {conflict.event_id} of {conflict.source}")
+    say(f"Conflict {conflict_id}: {conflict.event_id} of {conflict.source}")
     if conflict.resolution is not None:
-        click.echo(
-            f"Resolved as {conflict.resolution} by {conflict.resolved_by}: {conflict.reason}"
-        )
+        say(f"Resolved as {conflict.resolution} by {conflict.resolved_by}: {conflict.reason}")
     _say("Stored", shown.stored, "nothing here: its day is archived, or it never counted")
     _say("Offered", shown.offered or (), "no longer kept")
 
 
 def _say(title: str, events: Sequence[Any], without: str) -> None:
-    click.echo(f"{title}:" if events else f"{title}: {without}")
+    say(f"{title}:" if events else f"{title}: {without}")
     for event in events:
         known = {
             name: value for name, value in plain_value(event).items() if value not in (None, "")
         }
-        click.echo(indent(json.dumps(known, indent=2, ensure_ascii=False), "  "))
+        say(indent(json.dumps(known, indent=2, ensure_ascii=False), "  "))
 
 
 @conflicts.command()
@@ -137,4 +135,4 @@ def resolve(  # its options
         events = [outcome.outcome for outcome in outcomes]
         print_json({"conflict_id": conflict_id, "resolution": resolution, "events": events})
     else:
-        click.echo(f"Conflict {conflict_id} is resolved as {resolution}.")
+        say(f"Conflict {conflict_id} is resolved as {resolution}.")

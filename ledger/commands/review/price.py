@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_json, print_table, say
 from ledger.commands.groups import group
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, database_options
@@ -154,18 +154,18 @@ def _show(explained: Explained) -> None:
         explained.asked.key.model,
     )
     for each in explained.pricing:
-        click.echo(_said(each))
+        say(_said(each))
     title = f"{meter} of {model or 'no model'} on {explained.card.rate_card_id}"
     _print_prices(title, [_row(verdict) for verdict in explained.verdicts])
     for cost in explained.costs:
         amount = f"{plain(cost.amount)} {cost.currency}"
-        click.echo(f"Usage of {model} by {customer} was allocated {amount} on that day so far.")
-    click.echo(RULE)
-    click.echo(ORDER)
+        say(f"Usage of {model} by {customer} was allocated {amount} on that day so far.")
+    say(RULE)
+    say(ORDER)
     if not any(verdict.applies for verdict in explained.verdicts):
         waits = "such usage waits, listed, until there is one"
         then = waits if METER_OF[meter] in METERS else "nothing is asked for it"
-        click.echo(f"No price applies: {then}.")
+        say(f"No price applies: {then}.")
 
 
 def _print_prices(title: str, rows: Sequence[Mapping[str, object]]) -> None:

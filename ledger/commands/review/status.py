@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ledger import clock
-from ledger.commands.data.show import counted, json_option, print_json, print_table
+from ledger.commands.data.show import counted, json_option, print_json, print_table, say
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.metering.usage_mark import describe_marks
 from ledger.domain.money import plain
@@ -76,7 +76,7 @@ def _show_sources(state: Status) -> None:
     )
     print_table("Sources", columns, rows, numbers=5)
     if not rows:
-        click.echo("No source has ever sent anything: nothing here says that usage is zero.")
+        say("No source has ever sent anything: nothing here says that usage is zero.")
 
 
 def _ago(silent_s: int | None) -> str:
@@ -104,7 +104,7 @@ def _show_work(state: Status) -> None:
     for row in state.parked:
         owner = f"{row.entity_id} {row.customer_id or ''}".strip()
         when = f" {row.since:%FT%RZ} to {row.until:%FT%RZ}" if row.since else ""
-        click.echo(
+        say(
             f"Parked: {row.stage} of {owner}{when}, failed {counted(row.failures, 'time')}"
             f" since {row.first_failed_at:%FT%RZ}: {row.reason}"
         )
@@ -113,18 +113,18 @@ def _show_work(state: Status) -> None:
 def _show_waiting(state: Status) -> None:
     suspense = sum(row.requests for row in state.suspense)
     names = ", ".join(row.customer_ref or "(no name)" for row in state.suspense)
-    click.echo(f"Suspense: {counted(suspense, 'request')} of unknown customers{_of(names)}")
-    click.echo(f"Unpriced: {counted(len(state.unpriced), 'kind')} of usage without a price")
-    click.echo(f"Quarantined: {counted(state.quarantined, 'event')} could not be read")
+    say(f"Suspense: {counted(suspense, 'request')} of unknown customers{_of(names)}")
+    say(f"Unpriced: {counted(len(state.unpriced), 'kind')} of usage without a price")
+    say(f"Quarantined: {counted(state.quarantined, 'event')} could not be read")
     if state.dead_letters:
-        click.echo(
+        say(
             f"Dead letters: {counted(state.dead_letters, 'record')} could not be stored, set aside;"
             " see `quarantine list --reason unstorable`"
         )
     marked = describe_marks(state.usage)
     if marked:
-        click.echo(f"Not final: in the last 24 hours {marked}")
-    click.echo(
+        say(f"Not final: in the last 24 hours {marked}")
+    say(
         f"Conflicts: {counted(state.conflicts, 'event')} to resolve;"
         f" {counted(state.fates.conflict, 'event')} contradicted what is recorded"
     )
@@ -134,13 +134,13 @@ def _show_alerts(state: Status) -> None:
     for row in state.budget_alerts:
         run = f" in run {row.agent_run_id}" if row.agent_run_id else ""
         what = ALERTS[row.kind].format(percent=row.percent)
-        click.echo(
+        say(
             f"Budget: {row.budget_id} of {row.customer_id}{run}, {what} at"
             f" {row.noticed_at:%FT%RZ}: {plain(row.used)} used and {plain(row.held)} held of"
             f" {plain(row.ceiling)}"
         )
     for low in state.low_balances:
-        click.echo(
+        say(
             f"Low balance: {low.customer_id} of {low.entity_id} has {plain(low.usable)}"
             f" {low.currency} left, less than {plain(low.low_balance)}"
         )
@@ -149,7 +149,7 @@ def _show_alerts(state: Status) -> None:
 def _show_drift(state: Status) -> None:
     for row in state.drifted_weights:
         said = f"{kwh(row.low_mj)} to {kwh(row.high_mj)} kWh"
-        click.echo(
+        say(
             f"Weights: {row.weight_set_id} (version {row.version}) of {row.deployment_id} say"
             f" {said} from {row.since:%FT%RZ} to {row.until:%FT%RZ}, and {kwh(row.measured_mj)}"
             f" were measured; `report calibration --deployment {row.deployment_id}` proposes others"
@@ -158,10 +158,10 @@ def _show_drift(state: Status) -> None:
 
 def _show_implausible(state: Status) -> None:
     for line in to_lines(state.implausible_work):
-        click.echo(line)
+        say(line)
     for bill in state.bills_off:
         pct = "" if bill.amount_off_pct is None else f" ({bill.amount_off_pct:+f} %)"
-        click.echo(
+        say(
             f"Bill: {bill.bill_id} of {bill.facility_id} asks for {plain(bill.amount)}"
             f" {bill.currency}, and {plain(bill.accrued)} was accrued{pct}; see `report bills`"
         )
@@ -177,15 +177,15 @@ def _of_key(owner: str) -> str:
 
 def _show_gaps(state: Status) -> None:
     for row in state.kafka_positions:
-        click.echo(f"Kafka: {row.topic}/{row.partition} read up to {row.next_offset:,}")
+        say(f"Kafka: {row.topic}/{row.partition} read up to {row.next_offset:,}")
     for gap in state.sequence_gaps:
-        click.echo(
+        say(
             f"Gap: {gap.source} of {gap.producer}{_of_key(gap.owner)},"
             f" epoch {gap.epoch}, lacks batches"
             f" {gap.first_missing} to {gap.last_missing}"
         )
     for lost in state.kafka_gaps:
-        click.echo(
+        say(
             f"Gap: Kafka {lost.topic}/{lost.partition} lost offsets {lost.from_offset}"
             f" to {lost.to_offset - 1}"
         )
@@ -194,26 +194,26 @@ def _show_gaps(state: Status) -> None:
 def _show_sessions(state: Status) -> None:
     for row in state.open_batches:
         if (row.open_s or 0) >= OPEN_LONG_S:
-            click.echo(
+            say(
                 f"Open: batch {row.batch_seq} of {_session(row)} for {row.open_s:,} s;"
                 " reports and invoices end before it"
             )
     since_s = state.unsummed.unsummed_s
     if since_s is not None and since_s >= OPEN_LONG_S:
-        click.echo(
+        say(
             f"Unsummed: {state.unsummed.batches:,} batches, the first for {since_s:,} s;"
             " reports and invoices end before it"
         )
     unmerged = state.unmerged
     if unmerged.first_day is not None and state.now.date() - unmerged.first_day > UNMERGED_LONG:
-        click.echo(
+        say(
             f"Unmerged: facts of {counted(unmerged.days, 'day')}, the first"
             f" {unmerged.first_day}; `tokenledger merge` says why"
         )
     for line in tell_day_tables(state.day_tables):
-        click.echo(line)
+        say(line)
     for ended in state.ended_sessions:
-        click.echo(
+        say(
             f"Ended: {_session(ended)} at {ended.ended_at:%F %T}, which held batch"
             f" {ended.batch_seq} and did nothing since {ended.quiet_since:%F %T}"
         )
@@ -238,29 +238,29 @@ def _show_coverage(state: Status) -> None:
     for entity in state.coverage:
         name = entity["entity_id"]
         if "missing" in entity:
-            click.echo(f"Coverage of {name}: {entity['missing']}")
+            say(f"Coverage of {name}: {entity['missing']}")
             continue
         asked = [row for row in entity["energy"] if row["asked"]]
         deployed = sum(row["deployed_gpu_s"] for row in asked)
         covered = sum(row["covered_gpu_s"] for row in asked)
         usage = entity["usage"]
-        click.echo(
+        say(
             f"Coverage of {name}, 24 hours to the newest event: readings for {covered:,} of"
             f" {deployed:,} GPU-seconds; {usage['served_tokens']:,} of {usage['tokens']:,} tokens"
             " served by a deployment"
         )
         for noticed in entity["findings"]:
-            click.echo(
+            say(
                 f"  noticed at GPU {noticed['gpu_uuid']}: {noticed['reason']} in"
                 f" {noticed['windows']:,} quarter hours"
             )
         for told in entity["meter_gaps"]:
-            click.echo(
+            say(
                 f"  told of GPU {told['gpu_uuid']} by {told['source']}: {told['reason']},"
                 f" {told['since']:%F %T} to {told['until']:%F %T}"
             )
         for name, flags in _uncertain(entity["engines"]).items():
-            click.echo(f"  not certain of engine {name}: {', '.join(flags)}")
+            say(f"  not certain of engine {name}: {', '.join(flags)}")
 
 
 def _uncertain(engines: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:

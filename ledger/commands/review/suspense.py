@@ -5,7 +5,7 @@ from dataclasses import astuple
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table, say
 from ledger.commands.groups import group
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.metering.directory import DirectoryCache
@@ -64,7 +64,7 @@ def dismiss(database: Database, customer_ref: str | None, nameless: bool, reason
     waited = database.run(
         lambda c: dismiss_suspense(c, customer_ref or "", author, now=clock.now())
     )
-    click.echo(f"{waited.requests:,} requests dismissed.")
+    say(f"{waited.requests:,} requests dismissed.")
 
 
 @suspense.command()
@@ -88,6 +88,6 @@ def release(database: Database, customer_ref: str | None, reason: str, as_json: 
     if as_json:
         print_json({"released": facts})
     elif facts:
-        click.echo(f"{facts:,} facts released; the next settling bills them.")
+        say(f"{facts:,} facts released; the next settling bills them.")
     else:
-        click.echo("Nothing was released: nothing waits there, or nobody knows the name yet.")
+        say("Nothing was released: nothing waits there, or nobody knows the name yet.")

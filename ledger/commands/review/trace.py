@@ -9,7 +9,7 @@ import click
 
 from ledger.api.answer import from_cursor, to_cursor
 from ledger.api.shapes import show_trace
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_json, print_table, say
 from ledger.commands.groups import group
 from ledger.commands.options import LINE_NO, ROWS
 from ledger.commands.run.periods import find_asked_entity, read_start
@@ -106,7 +106,7 @@ def statement(
                 file.write(part)
         return target
 
-    click.echo(f"Wrote {database.run(write)}.")
+    say(f"Wrote {database.run(write)}.")
 
 
 @trace.command()
@@ -206,12 +206,12 @@ def _show_events(title: str, traced: LineTrace) -> None:
     first = ("event", "time", extra or line.key.meter.partition("_")[2], "kind", "source")
     rows = [tuple(event[name] for name in names) for event in events]
     print_table(title, columns, rows, numbers=6, first=first)
-    click.echo(
+    say(
         f"{line.key.meter}: {line.quantity:,} for {line.charged:f} {currency},"
         f" price {line.key.price_id}: {line.unit_amount:f} for {line.per:,}"
     )
     if traced.after is not None:
-        click.echo(f"There are more: --after {to_cursor(*traced.after)}, or --rows.", err=True)
+        say(f"There are more: --after {to_cursor(*traced.after)}, or --rows.", err=True)
 
 
 def _show_cost(traced: CostEvidence, zone_name: str) -> None:
@@ -232,7 +232,7 @@ def _show_cost(traced: CostEvidence, zone_name: str) -> None:
     headers = ("key", "engine", *WindowActivity._fields[-4:])
     print_table("Tokens on its engines", headers, used, numbers=4, first=("key", "output"))
     for told in _terms(traced):
-        click.echo(told)
+        say(told)
 
 
 def _line_cells(line: WindowCost) -> tuple[Any, ...]:

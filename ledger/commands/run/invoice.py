@@ -9,7 +9,7 @@ import click
 
 from ledger import clock
 from ledger.api.shapes import described, list_adjustments, show_draft
-from ledger.commands.data.show import json_option, print_items, print_json, print_table
+from ledger.commands.data.show import json_option, print_items, print_json, print_table, say
 from ledger.commands.groups import group
 from ledger.commands.run.invoice_run import allow_open, allow_unpriced, at_option, moment_of, run
 from ledger.commands.serve.database import Database, author_of, database_options
@@ -150,7 +150,7 @@ def credit(
         print_json(asdict(issued))
         return
     click.echo(f"Credited {issued.payable:f} {issued.currency} of {issued.invoice}", nl=False)
-    click.echo(f" by {issued.number}; {issued.on_account:f} of it is on account.")
+    say(f" by {issued.number}; {issued.on_account:f} of it is on account.")
 
 
 def _credit(database: Database, number: str, said: Mapping[str, object]) -> IssuedCredit:
@@ -191,7 +191,7 @@ def void(database: Database, *, number: str, reason: str, as_json: bool) -> None
         return
     click.echo(f"{issued.invoice} is void by {issued.number}", nl=False)
     click.echo(f" over {issued.payable:f} {issued.currency}; {issued.on_account:f} of it", nl=False)
-    click.echo(" is on account. Issue its period again.")
+    say(" is on account. Issue its period again.")
 
 
 @invoice.command("credit-pdf")
@@ -254,7 +254,7 @@ async def _credit_document(connection: Connection, number: str, media_type: str)
 def _write(content: bytes, number: str, media_type: str, output: Path | None) -> None:
     target = output or Path(file_name(number, SUFFIXES[media_type]))
     target.write_bytes(content)
-    click.echo(f"Wrote {target}.")
+    say(f"Wrote {target}.")
 
 
 def _show_draft(draft: InvoiceDraft) -> None:
@@ -264,26 +264,26 @@ def _show_draft(draft: InvoiceDraft) -> None:
     _show_lines(title, described(draft), zone)
     _show_rate(draft.exchange)
     if draft.is_billed:
-        click.echo("This period is invoiced already: what is above is new since, and its own run.")
+        say("This period is invoiced already: what is above is new since, and its own run.")
     for tax in draft.taxes:
-        click.echo(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
+        say(f"{describe_tax(tax)} on {tax.base:f}: {tax.amount:f}")
     for wrong in (draft.uncosted, draft.unconverted, draft.untaxed, draft.incomplete):
         if wrong is not None:
-            click.echo(f"Cannot be issued so: {wrong}")
+            say(f"Cannot be issued so: {wrong}")
     if draft.unusual is not None:
-        click.echo(f"In a run it waits for a person: {draft.unusual}")
+        say(f"In a run it waits for a person: {draft.unusual}")
     click.echo(f"Net {draft.totals.net:f}, tax {draft.totals.tax:f}, to pay", nl=False)
-    click.echo(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
+    say(f" {draft.totals.payable:f} {draft.currency}; exact {draft.totals.exact:f}")
     for each in draft.applied:
-        click.echo(f"Grant {each.grant_id} pays {each.amount:f}")
+        say(f"Grant {each.grant_id} pays {each.amount:f}")
     marked = describe_marks(draft.marks)
     if marked:
-        click.echo(f"Not final: {marked}")
+        say(f"Not final: {marked}")
     lacking = lacking_signs(draft)
     if lacking:
-        click.echo(f"Cannot be issued so: {no_font_for(lacking)}")
+        say(f"Cannot be issued so: {no_font_for(lacking)}")
     for waits in draft.unpriced:
-        click.echo(
+        say(
             f"Waits for a price: {waits.quantity:,} {waits.meter} of {waits.model}, tier"
             f" {waits.tier}: {waits.reason}"
         )
@@ -292,7 +292,7 @@ def _show_draft(draft: InvoiceDraft) -> None:
 def _show_rate(rate: Conversion | None) -> None:
     if rate is not None:
         by = f"{rate.source}, {rate.published.isoformat()}"
-        click.echo(f"Prices are in {rate.base}: one is {rate.rate} {rate.quote} ({by})")
+        say(f"Prices are in {rate.base}: one is {rate.rate} {rate.quote} ({by})")
 
 
 def _show_lines(title: str, lines: Iterable[IssuedLine], zone: str) -> None:

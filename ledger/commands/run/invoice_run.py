@@ -4,7 +4,7 @@ import click
 
 from ledger import clock
 from ledger.api.shapes import run_json
-from ledger.commands.data.show import json_option, print_json, print_table, progress
+from ledger.commands.data.show import json_option, print_json, print_table, progress, say
 from ledger.commands.run.periods import read_moment
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.flows.billing.draft_invoice import Moment
@@ -76,8 +76,8 @@ def _show(done: InvoiceRun, *, as_json: bool) -> None:
         ]
         print_table("Issued", ("currency", "invoices", "net", "payable"), rows, numbers=3)
         if done.not_over:
-            click.echo(f"{done.not_over} billing periods are not over.")
+            say(f"{done.not_over} billing periods are not over.")
     for each in done.parked:
-        click.echo(f"parked: {each}", err=True)
+        say(f"parked: {each}", err=True)
     if done.parked:
         click.get_current_context().exit(1)

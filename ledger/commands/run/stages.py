@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import click
 
 from ledger import clock
-from ledger.commands.data.show import json_option, print_json, print_table
+from ledger.commands.data.show import json_option, print_json, print_table, say
 from ledger.commands.serve.database import Database, database_options
 from ledger.flows.settle import run_stages
 from ledger.flows.stage import Stage, StageReport
@@ -54,7 +54,7 @@ def show_stages(done: Sequence[StageReport], as_json: bool) -> None:
     parked = [part for each in done for part in each.parked]
     _show_done(done, as_json)
     for part in parked:
-        click.echo(f"parked: {part}", err=True)
+        say(f"parked: {part}", err=True)
     if parked:
         click.get_current_context().exit(1)
 

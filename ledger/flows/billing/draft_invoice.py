@@ -335,7 +335,8 @@ def _compose(each: _Chosen, facts: _Facts) -> InvoiceDraft:
         taxes=tax.lines,
         tax_keys=tax.keys,
         untaxed=tax.error,
-        incomplete=_incomplete(tax),
+        # Of nothing no invoice goes out.
+        incomplete=_incomplete(tax) if lines else None,
         prices={line.key.price_id: facts.prices[line.key.price_id].price for line in lines},
         unpriced=tuple(facts.unpriced.get(each.name, ())),
         unusual=unusual(sums.payable, history, agreement.review, currency),
