@@ -111,7 +111,8 @@ def to_json(items: Sequence[MeterFinding]) -> list[dict[str, object]]:
 def to_lines(items: Sequence[MeterFinding]) -> list[str]:
     """A line for each finding."""
     return [
-        f"Noticed at GPU {each.gpu_uuid}: {each.reason} in {each.windows:,} quarter hours from"
+        f"Noticed at GPU {each.gpu_uuid}: {each.reason} in {each.windows:,} quarter"
+        f" hour{'s' if each.windows != 1 else ''} from"
         f" {each.first_window:%Y-%m-%dT%H:%MZ} to {each.last_window:%Y-%m-%dT%H:%MZ}"
         + (f": {each.meaning}" if each.meaning != each.reason else "")
         for each in items

@@ -61,6 +61,8 @@ ProblemCode = Literal[
     "estimate_complete",
     "context_beyond_input",
     "modality_beyond_side",
+    "parts_beyond_side",
+    "several_models",
     "two_customers",
 ]
 

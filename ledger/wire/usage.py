@@ -103,6 +103,10 @@ class InputLeaves:
             self.tool_use,
         )
 
+    def tokens(self) -> int:
+        """The sum of the leaves that are known."""
+        return sum(tokens or 0 for tokens in (self.uncached, *self.beside_main()))
+
     def split_unknown(self) -> bool:
         """Whether cached or written tokens may hide in `uncached`; a TTL leaf speaks for writes."""
         writes = (self.cache_write, self.cache_write_5m, self.cache_write_1h)
@@ -122,6 +126,10 @@ class OutputLeaves:
     def beside_main(self) -> tuple[int | None, ...]:
         """Every leaf except `visible`."""
         return (self.reasoning, self.rejected_prediction)
+
+    def tokens(self) -> int:
+        """The sum of the leaves that are known."""
+        return sum(tokens or 0 for tokens in (self.visible, *self.beside_main()))
 
     def split_unknown(self) -> bool:
         """Whether reasoning tokens may hide in `visible`."""
@@ -198,7 +206,7 @@ class Usage:
     ] = None
     parts: Annotated[
         Annotated[tuple[UsagePart, ...], SizeRule()] | None,
-        About("Sub-inferences with a model of their own; they are in the leaves already."),
+        About("Sub-inferences of the one model; they are in the leaves already."),
     ] = None
     source: Annotated[UsageSource | None, About("Who counted.")] = None
     complete: Annotated[
@@ -220,6 +228,7 @@ class Usage:
             )
         self._check_context(leaves)
         self._check_modality(leaves)
+        self._check_parts(leaves)
         self._check_extras()
 
     def _check_context(self, leaves: TokenLeaves) -> None:
@@ -244,6 +253,19 @@ class Usage:
                     f"{of_kinds} tokens by kind of content, of {of_side}",
                     "send of each kind its part of the tokens counted there",
                     "modality_beyond_side",
+                )
+
+    def _check_parts(self, leaves: TokenLeaves) -> None:
+        inputs, outputs = ([getattr(part, side) for part in self.parts or ()] for side in _SIDES)
+        sides = {"input": (inputs, leaves.input_tokens), "output": (outputs, leaves.output_tokens)}
+        for side, (parts, of_side) in sides.items():
+            of_parts = sum(part.tokens() for part in parts if part is not None)
+            if of_side is not None and of_parts > of_side:
+                raise problem_at(
+                    f"usage.parts.{side}",
+                    f"{of_parts} tokens, of {of_side}",
+                    "send the whole in usage, and its parts inside it",
+                    "parts_beyond_side",
                 )
 
     def _check_extras(self) -> None:
@@ -400,6 +422,7 @@ class UsageData:
     def __post_init__(self) -> None:
         self._check_times()
         self._check_size()
+        self._check_models()
 
     @property
     def model(self) -> str | None:
@@ -418,6 +441,17 @@ class UsageData:
                 action = f"send a time at or after {before} {early.isoformat()}"
                 raise problem_at(after, late.isoformat(), action, "times_unordered")
 
+    def _check_models(self) -> None:
+        """An event is billed at one model; a part that names none is of the event's."""
+        models = {part.model or self.model for part in self.usage.parts or ()}
+        if len(models) > 1:
+            raise problem_at(
+                "usage.parts",
+                ", ".join(sorted(model or "no model" for model in models)),
+                "send an event for each model",
+                "several_models",
+            )
+
     def _check_size(self) -> None:
         limit = min(LEAF_TOKENS_PER_REQUEST_MAX * self.requests, LEAF_TOKENS_MAX)
         leaves = self.usage.leaves()
@@ -433,6 +467,7 @@ class UsageData:
                 )
 
 
+_SIDES = ("input", "output")
 _LEAVES = (
     *(("input", leaf.name) for leaf in fields(InputLeaves)),
     *(("output", leaf.name) for leaf in fields(OutputLeaves)),

@@ -170,7 +170,8 @@ def unclaimed(claimed: Mapping[str, Claimed]) -> Iterator[WeightRefusal]:
     """Where engines counted other tokens than events claim."""
     for kind, tokens in claimed.items():
         if tokens.is_off:
-            seen = f"{tokens.counted} {kind} tokens counted, {tokens.claimed} in events"
+            counted = "no" if tokens.counted is None else tokens.counted
+            seen = f"{counted} {kind} tokens counted, {tokens.claimed} in events"
             yield WeightRefusal("unclaimed_tokens", seen)
 
 

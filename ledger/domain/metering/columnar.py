@@ -21,6 +21,7 @@ from ledger.domain.metering.flat import Known, Value
 from ledger.domain.metering.kept import COLUMNS
 from ledger.domain.metering.parts import Part
 from ledger.domain.metering.rules import (
+    HELD_TO_EVENT,
     KINDS,
     TYPE,
     AnyRule,
@@ -126,9 +127,12 @@ def _keeps(column: Column, rule: ColumnRule | None, kind: str, count: int) -> Bo
 
 
 def _holds_columns(column: Column, kind: str) -> bool:
-    """Whether a value of several parts holds some that the ledger keeps."""
+    """Whether a value of several parts holds some that the ledger keeps, or is held to the rest of
+    its event."""
     path = tuple(column.path.split("."))
-    return any(column.path[: len(path)] == path for column in COLUMNS[kind])
+    return path == HELD_TO_EVENT or any(
+        column.path[: len(path)] == path for column in COLUMNS[kind]
+    )
 
 
 def _all_of(kept: Sequence[bool], column: Column, count: int) -> Bools | bool:

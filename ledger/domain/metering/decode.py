@@ -53,10 +53,17 @@ def _decode(item: bytes) -> DecodedEvent | Reject:
             fast = FAST.decode(item)
             # The strict decoder takes the last of two values of a name.
             load_json(item)
-            return fast
+            if not _is_held_to_parts(fast):
+                return fast
         except _FAST_ERRORS:
             pass
     return read_slowly(item)
+
+
+def _is_held_to_parts(event: DecodedEvent) -> bool:
+    """Whether an event says of what parts it is, which only the reference adds up."""
+    usage = getattr(event.data, "usage", None)
+    return usage is not None and bool(usage.parts)
 
 
 def _may_be_vouched(item: bytes) -> bool:

@@ -120,6 +120,8 @@ class Reason(StrEnum):
     ESTIMATE_COMPLETE = "estimate_complete"
     CONTEXT_BEYOND_INPUT = "context_beyond_input"
     MODALITY_BEYOND_SIDE = "modality_beyond_side"
+    PARTS_BEYOND_SIDE = "parts_beyond_side"
+    SEVERAL_MODELS = "several_models"
     TWO_CUSTOMERS = "two_customers"
     WRONG_SOURCE = "wrong_source"
     WRONG_PLACE = "wrong_place"

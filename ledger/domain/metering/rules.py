@@ -26,6 +26,8 @@ class AnyRule:
 ColumnRule = TextRule | WholeRule | TimeRule | AnyRule | BoolRule
 ANY = AnyRule()
 _ANY_TEXT = TextRule()
+# What is held to the rest of its event, which the strict decoder alone does.
+HELD_TO_EVENT: Path = (DATA, "usage", "parts")
 
 
 @lru_cache(4096)
@@ -34,6 +36,8 @@ def rule_of(kind: str, path: Path) -> ColumnRule | None:
 
     `path` names the fields from the envelope down, `ITEM` an element of a list.
     """
+    if path[: len(HELD_TO_EVENT)] == HELD_TO_EVENT:
+        return None
     form = Form(shape=EVENT_TYPES[kind])
     for name in path:
         inner = below(form, name)

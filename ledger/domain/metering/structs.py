@@ -31,6 +31,10 @@ class DecodedEvent(Protocol):
     def source(self) -> str:
         """The source."""
 
+    @property
+    def data(self) -> object:
+        """What its type says, in the struct of that."""
+
 
 @cache
 def struct_of(shape: type, tag: str | None = None) -> type[Struct]:

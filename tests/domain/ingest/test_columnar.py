@@ -159,3 +159,11 @@ def test_a_body_that_was_refused_whole_takes_no_place() -> None:
         found = prepare([record], now=NOW, body_bytes_max=100 if record is bad[2] else 10**7)
         assert len(found.rejects) == 1
         assert found.batches == {}
+
+
+def test_parts_are_held_to_their_attempt_in_columns_too() -> None:
+    parts = [{"input": {"uncached": 1}}, {"model": "b", "input": {"uncached": 1}}]
+    usage = {"input": {"uncached": 2}, "parts": parts}
+    events = [usage_event(served_model=model, usage=usage) for model in ("a", "b")]
+    found = assert_same(placed([*events, usage_event(served_model="a")]))
+    assert {row: one.reason for row, one in found.rejects.items()} == {0: Reason.SEVERAL_MODELS}

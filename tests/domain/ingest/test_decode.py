@@ -173,6 +173,31 @@ def test_every_form_of_a_body_holds_the_same_items() -> None:
 LEAVES: dict[str, Any] = {"input": {"uncached": 3, "cache_read": 4}, "output": {"visible": 2}}
 
 
+PARTS: list[dict[str, Any]] = [
+    {"kind": "message", "input": {"uncached": 1, "cache_read": 2}, "output": {"visible": 1}},
+    {"model": "llama", "input": {"uncached": 1}},
+]
+
+
+@pytest.mark.parametrize("copies", [1, 40])
+@pytest.mark.parametrize(
+    ("bend", "reason"),
+    [
+        ({}, None),
+        ({"model": "opus"}, Reason.SEVERAL_MODELS),
+        ({"output": {"reasoning": 2}}, Reason.PARTS_BEYOND_SIDE),
+    ],
+)
+def test_parts_of_an_attempt_are_of_its_model_and_within_its_tokens(
+    bend: dict[str, Any], reason: Reason | None, copies: int
+) -> None:
+    parts = [PARTS[0], PARTS[1] | bend]
+    event = usage_event(served_model="llama", usage=LEAVES | {"parts": parts})
+    done = prepared(*(event | {"id": f"e{n}"} for n in range(copies)))
+    assert {found.reason for found in done.rejects.values()} == ({reason} if reason else set())
+    assert done.usage.height == (0 if reason else copies)
+
+
 @pytest.mark.parametrize(
     "modality",
     [

@@ -24,6 +24,8 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "context_beyond_input": {"usage": USAGE | {"context_tokens": 2}},
     "modality_beyond_side": {"usage": USAGE | {"modality": {"input.audio": 2}}},
+    "parts_beyond_side": {"usage": USAGE | {"parts": [{"input": {"cache_read": 2}}]}},
+    "several_models": {"served_model": "a", "usage": USAGE | {"parts": [{}, {"model": "b"}]}},
     "estimate_complete": {"usage": USAGE | {"source": "char_estimate", "complete": True}},
 }
 
