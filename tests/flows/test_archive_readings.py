@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ledger.domain.metering.times import micros
 from ledger.flows.check_seals import check_seals
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.metering.archive import archive
@@ -36,7 +37,7 @@ BEGINS = datetime(2026, 8, 6, tzinfo=UTC)
 GPUS, METRICS, ENGINES = ("GPU-a", "GPU-b", "GPU-c"), ("prompt_tokens", "steps"), ("e-1", "e-2")
 READ = ("gpu_reading", "counter_reading")
 READING = """INSERT INTO gpu_reading VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'nvml_counter',
-                                     $10, $11, $12, $13)"""
+                                     $10, $11, $12, $13, $14)"""
 COUNTER = """INSERT INTO counter_reading VALUES ($1, $2, $3, $4, 'vllm', $5, $6, $7, $8, $9,
                                      $10::text::jsonb, $11, $12)"""
 
@@ -71,6 +72,7 @@ async def _store(
                     *(draw.randrange(10**12), draw.choice([None, 5])),
                     *(draw.choice(["good", "poor"]), "boot" if known else None),
                     *("load" if known else None, draw.randrange(10**9) if known else None),
+                    draw.choice(["gpu", "gpu", "module"]),
                 )
             )
             labels = json.dumps({"model": draw.choice('a"ü')})
@@ -152,6 +154,41 @@ async def test_whoever_reads_readings_finds_what_was_found_before(
         assert await worker.fetchval(f"SELECT count(*) FROM {table}") < stored[table]
     assert await answers(worker, asked) == before
     assert (await check_seals([worker])).differences == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_columns_of_readings_say_what_readings_do(
+    database: Database, worker: Connection, seed: int
+) -> None:
+    draw = random.Random(seed)
+    batches = await fill(database, worker, draw)
+    scopes = {
+        (row["gpu_uuid"], row["energy_mj"]): row["scope"]
+        for row in await worker.fetch("SELECT gpu_uuid, energy_mj, scope FROM gpu_reading")
+    }
+    for within in periods(draw, batches):
+        columns = await meter.read_columns_of(worker, gpu_uuids=GPUS, **within)
+        rows = zip(*(getattr(columns, each.name).tolist() for each in fields(columns)), strict=True)
+        found = await meter.find_readings(worker, gpu_uuids=GPUS, **within)
+        streams: dict[int, set[object]] = {}
+        said = []
+        for board, at_us, energy_mj, power_mw, monotonic_us, stream, good, module in rows:
+            reading = next(each for each in found if each.energy_mj == energy_mj)
+            life = reading.epoch, reading.source, reading.boot_id, reading.driver_load
+            streams.setdefault(stream, set()).add(life)
+            quality, scope = ("poor", "good")[good], ("gpu", "module")[module]
+            said.append((GPUS[board - 1], at_us, energy_mj, power_mw, monotonic_us, quality, scope))
+        assert sorted(said) == sorted(
+            (
+                *(each.gpu_uuid, micros(each.sampled_at), each.energy_mj),
+                *(-1 if n is None else n for n in (each.power_mw, each.monotonic_us)),
+                *(each.quality, scopes[each.gpu_uuid, each.energy_mj]),
+            )
+            for each in found
+        )
+        lives = {(e.epoch, e.source, e.boot_id, e.driver_load) for e in found}
+        assert all(len(of_it) == 1 for of_it in streams.values())
+        assert len(streams) == len(lives)
 
 
 async def test_a_file_holds_every_column_of_every_reading(

@@ -8,25 +8,21 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple, Unpack
 
-import numpy as np
 import polars as pl
 
 from ledger.domain.energy.counter_course import AROUND, NEAR, EnergyReading
 from ledger.domain.energy.even_course import ReadingColumns
 from ledger.domain.metering.engine_counter import CounterSample
-from ledger.domain.metering.times import micros
-from ledger.store.binary_read import INT4, INT8, TIME, read_columns
+from ledger.store.binary import EPOCH_US
+from ledger.store.binary_read import INT4, read_arrays
 from ledger.store.copying import copy_out
-from ledger.store.metering.readings import lend, rows_with
+from ledger.store.metering.readings import lend, lending, rows_with
 from ledger.store.queries import Connection, Rows, load_queries
 from ledger.store.values import values_of
 from ledger.store.within import Within
 
 METER = load_queries("energy/meter")
-_READING_LAYOUT = {
-    **{"board": INT4, "sampled_at": TIME, "energy_mj": INT8, "power_mw": INT8},
-    **{"monotonic_us": INT8, "stream": INT8, "good": INT4, "module": INT4},
-}
+_READING_ARRAYS = ("at_us", "energy_mj", "power_mw", "monotonic_us", "stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +96,12 @@ async def read_columns_of(
     """What `find_readings` finds, as columns; a board is numbered by its place among `gpu_uuids`,
     from 1."""
     lent = await _lend_readings(connection, gpu_uuids, within)
-    if lent is None:
-        query, asked = METER["copy_readings"], {"gpu_uuids": list(gpu_uuids), **within}
-        octets = await copy_out(connection, query, **asked)
-        return ReadingColumns(*read_columns(octets, _READING_LAYOUT).values())
-    rows = await _readings(connection, "copy_readings", gpu_uuids, within, lent)
-    return ReadingColumns(
-        *(
-            np.array([micros(row[name]) if kind == TIME else row[name] for row in rows], np.int64)
-            for name, kind in _READING_LAYOUT.items()
-        )
-    )
+    query = lending(METER["copy_readings"], "gpu_reading", lent)
+    octets = await copy_out(connection, query, gpu_uuids=list(gpu_uuids), **within, lent=lent)
+    read = read_arrays(octets, {"board": INT4}, _READING_ARRAYS)
+    at_us, stream = read["at_us"] + EPOCH_US, read["stream"]
+    bits = {"good": stream & 1, "module": stream >> 1 & 1}
+    return ReadingColumns(**read | {"at_us": at_us, "stream": stream & ~3} | bits)
 
 
 async def _lend_readings(
@@ -125,9 +116,8 @@ async def _readings(
     query: str,
     gpu_uuids: Sequence[str],
     within: Within,
-    lent: str | None = None,
 ) -> Rows:
-    lent = lent or await _lend_readings(connection, gpu_uuids, within)
+    lent = await _lend_readings(connection, gpu_uuids, within)
     asked = {"gpu_uuids": list(gpu_uuids), **within}
     return await rows_with(connection, METER[query], "gpu_reading", lent, **asked)
 

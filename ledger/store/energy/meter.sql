@@ -23,30 +23,32 @@ SELECT DISTINCT ON (found.gpu_uuid, found.sampled_at, found.energy_mj, found.epo
  ORDER BY found.gpu_uuid, found.sampled_at, found.energy_mj, found.epoch, s.source, found.batch_seq, found.ordinal;
 
 -- name: copy_readings
--- What find_readings finds, as numbers of one width: the GPU's place among those asked for, -1 for what is not known, and
--- a number that is alike where a reader, its epoch, the boot and the driver's load are. Index: gpu_reading (gpu_uuid,
--- sampled_at).
-SELECT named.board::int AS board, found.sampled_at, found.energy_mj, coalesce(found.power_mw, -1) AS power_mw,
-       coalesce(found.monotonic_us, -1) AS monotonic_us,
-       hashtextextended(found.epoch, found.source_id) # coalesce(hashtextextended(found.boot_id, -1), 0)
-       # coalesce(hashtextextended(found.driver_load, -2), 0) AS stream,
-       CASE found.quality WHEN 'good' THEN 1 ELSE 0 END AS good,
-       CASE found.scope WHEN 'module' THEN 1 ELSE 0 END AS module
-  FROM (
-    SELECT r.* FROM gpu_reading r
-     WHERE r.gpu_uuid = ANY(:gpu_uuids::text[]) AND r.sampled_at >= :since::timestamptz
-       AND r.sampled_at < :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
-    UNION ALL
-    SELECT before.* FROM unnest(:gpu_uuids::text[]) AS board(gpu_uuid), LATERAL (
-      SELECT r.* FROM gpu_reading r
-       WHERE r.gpu_uuid = board.gpu_uuid AND r.sampled_at < :since::timestamptz AND r.batch_seq <= :batch_seq::bigint
-       ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1) before
-    UNION ALL
-    SELECT after.* FROM unnest(:gpu_uuids::text[]) AS board(gpu_uuid), LATERAL (
-      SELECT r.* FROM gpu_reading r
-       WHERE r.gpu_uuid = board.gpu_uuid AND r.sampled_at >= :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
-       ORDER BY r.sampled_at, r.energy_mj LIMIT 1) after
-  ) found JOIN unnest(:gpu_uuids::text[]) WITH ORDINALITY AS named(gpu_uuid, board) USING (gpu_uuid);
+-- What find_readings finds, a row for each GPU: its place among those asked for, and numbers of each reading side by side,
+-- -1 for what is not known. A stream is alike where a reader, its epoch, the boot and the driver's load are, but for its
+-- two lowest bits: whether the counter covers a module, and whether the reading is good. An array is sent in a tenth of the
+-- time of as many rows. Index: gpu_reading (gpu_uuid, sampled_at).
+SELECT named.board::int AS board, read.*
+  FROM unnest(:gpu_uuids::text[]) WITH ORDINALITY AS named(gpu_uuid, board)
+ CROSS JOIN LATERAL (
+   SELECT array_agg(found.sampled_at) AS sampled_at, array_agg(found.energy_mj) AS energy_mj,
+          array_agg(coalesce(found.power_mw, -1)) AS power_mw, array_agg(coalesce(found.monotonic_us, -1)) AS monotonic_us,
+          array_agg((hashtextextended(found.epoch, found.source_id) # coalesce(hashtextextended(found.boot_id, -1), 0)
+                     # coalesce(hashtextextended(found.driver_load, -2), 0)) & -4
+                    | CASE found.scope WHEN 'module' THEN 2 ELSE 0 END
+                    | CASE found.quality WHEN 'good' THEN 1 ELSE 0 END) AS stream
+     FROM (
+       SELECT r.* FROM gpu_reading r
+        WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :since::timestamptz AND r.sampled_at < :until::timestamptz
+          AND r.batch_seq <= :batch_seq::bigint
+       UNION ALL
+       (SELECT r.* FROM gpu_reading r
+         WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at < :since::timestamptz AND r.batch_seq <= :batch_seq::bigint
+         ORDER BY r.sampled_at DESC, r.energy_mj DESC LIMIT 1)
+       UNION ALL
+       (SELECT r.* FROM gpu_reading r
+         WHERE r.gpu_uuid = named.gpu_uuid AND r.sampled_at >= :until::timestamptz AND r.batch_seq <= :batch_seq::bigint
+         ORDER BY r.sampled_at, r.energy_mj LIMIT 1)) found
+   HAVING count(*) > 0) read;
 
 -- name: find_touched_readings
 -- Per GPU the spans whose energy readings stored in (since_seq, batch_seq] can have changed: from the

@@ -109,7 +109,12 @@ async def rows_with(
     """The rows of a query that reads a table of readings, and what was lent."""
     if lent is None:
         return await query.rows(connection, **given)
-    return await _lending(query, table).rows(connection, **given, lent=lent)
+    return await lending(query, table, lent).rows(connection, **given, lent=lent)
+
+
+def lending(query: Query, table: str, lent: str | None) -> Query:
+    """A query that reads a table of readings, or the same of it and what was `lent`."""
+    return query if lent is None else _lending(query, table)
 
 
 @cache
