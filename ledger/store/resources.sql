@@ -357,7 +357,7 @@ SELECT h.budget_id, h.customer_id, h.run_id AS agent_run_id, h.period_start, b.u
   JOIN customer c USING (customer_id)
  CROSS JOIN LATERAL (SELECT * FROM budget o WHERE o.budget_id = h.budget_id AND upper_inf(o.recorded)
                       ORDER BY o.valid @> greatest(h.period_start, lower(o.valid)) DESC, o.valid DESC LIMIT 1) b
- CROSS JOIN LATERAL (SELECT least(b.amount, b.times_own_mean * h.own_mean) AS ceiling) t
+ CROSS JOIN LATERAL (SELECT trim_scale(least(b.amount, b.times_own_mean * h.own_mean)) AS ceiling) t
  CROSS JOIN LATERAL (SELECT coalesce(sum(o.amount), 0) AS expired FROM reservation_hold o
                       WHERE o.budget_id = h.budget_id AND o.run_id = h.run_id AND o.period_start = h.period_start
                         AND o.expires_at <= now()) e

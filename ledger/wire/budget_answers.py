@@ -44,7 +44,7 @@ class BudgetBalance(ClosedModel):
 
 class BudgetAlert(ClosedModel):
     """That so many percent of a budget were used, that a reservation did not fit (`refused`), or
-    that one was refused for being far from what is usual (`runaway`)."""
+    that far more than is usual was used, or asked for (`runaway`)."""
 
     budget_id: str
     customer_id: str

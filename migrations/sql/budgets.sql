@@ -119,7 +119,7 @@ CREATE TABLE budget_alert (
   noticed_at   timestamptz NOT NULL,
   PRIMARY KEY (budget_id, run_id, period_start, kind, percent)
 );
-COMMENT ON COLUMN budget_alert.kind IS 'used: so many percent are used; refused: a reservation did not fit; runaway: it would have, but for what is usual.';
+COMMENT ON COLUMN budget_alert.kind IS 'used: so many percent are used; refused: a reservation did not fit; runaway: it would have, or use would, but for what is usual.';
 
 CREATE FUNCTION anchored(month timestamp, anchor_day int) RETURNS timestamp LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(month + make_interval(days => anchor_day - 1), month + interval '1 month' - interval '1 day');
@@ -491,7 +491,7 @@ BEGIN
             INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
             VALUES ((w.key).budget_id, (w.key).run_id, (w.key).period_start, why, 0,
                     (SELECT o.customer_id FROM budget o WHERE o.budget_id = (w.key).budget_id LIMIT 1), used[w.balance],
-                    held[w.balance], ceiling, at)
+                    held[w.balance], trim_scale(ceiling), at)
             ON CONFLICT DO NOTHING;
           END IF;
           EXIT;
@@ -563,6 +563,15 @@ END $$;
 
 CREATE TYPE budget_use AS (key balance_key, amount numeric);
 
+-- What a budget has to say of its use: so many percent, and that it is beyond what is usual, reserved or not.
+CREATE FUNCTION alerts_of(b budget, used numeric, own_mean numeric) RETURNS TABLE (kind text, percent int, ceiling numeric)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT 'used', p.percent, b.amount FROM unnest(b.alert_percents) AS p (percent) WHERE used * 100 >= b.amount * p.percent
+   UNION ALL
+  SELECT 'runaway', 0, u.ceiling FROM (SELECT trim_scale(b.times_own_mean * own_mean) AS ceiling) u
+   WHERE u.ceiling < least(used, b.amount)
+$$;
+
 -- What usage adds to the budgets it falls under, signed, and the reservations that it names, which it settles: the last
 -- thing a batch does, because others wait for the rows that it locks.
 CREATE FUNCTION count_use(moves jsonb, named jsonb, under bigint, at timestamptz) RETURNS void LANGUAGE plpgsql
@@ -616,11 +625,10 @@ BEGIN
     RETURNING b.*
   )
   INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
-  SELECT a.budget_id, a.run_id, a.period_start, 'used', p.percent, a.customer_id, a.used, a.held, b.amount, at
+  SELECT a.budget_id, a.run_id, a.period_start, t.kind, t.percent, a.customer_id, a.used, a.held, t.ceiling, at
     FROM added a
     JOIN budget b ON b.budget_id = a.budget_id AND upper_inf(b.recorded) AND b.valid @> at
-   CROSS JOIN unnest(b.alert_percents) AS p (percent)
-   WHERE a.used * 100 >= b.amount * p.percent
+   CROSS JOIN LATERAL alerts_of(b, a.used, a.own_mean) t
   ON CONFLICT DO NOTHING;
 END $$;
 
@@ -703,13 +711,12 @@ BEGIN
      AND EXISTS (SELECT FROM budget b WHERE b.budget_id = of_budget AND upper_inf(b.recorded) AND b.times_own_mean IS NOT NULL);
 
   INSERT INTO budget_alert (budget_id, run_id, period_start, kind, percent, customer_id, used, held, ceiling, noticed_at)
-  SELECT h.budget_id, h.run_id, h.period_start, 'used', p.percent, h.customer_id, h.used, h.held, b.amount, at
+  SELECT h.budget_id, h.run_id, h.period_start, t.kind, t.percent, h.customer_id, h.used, h.held, t.ceiling, at
     FROM budget_balance h
     JOIN (SELECT o.* FROM budget o WHERE o.budget_id = of_budget AND upper_inf(o.recorded)
-           ORDER BY o.valid DESC LIMIT 1) b USING (budget_id)
-   CROSS JOIN unnest(b.alert_percents) AS p (percent)
-   WHERE h.run_id = '' AND h.period_start = (SELECT max(l.began) FROM unnest(periods) AS l (began))
-     AND h.used * 100 >= b.amount * p.percent AND h.used > 0
+           ORDER BY o.valid DESC LIMIT 1) b ON b.budget_id = h.budget_id
+   CROSS JOIN LATERAL alerts_of(b, h.used, h.own_mean) t
+   WHERE h.run_id = '' AND h.period_start = (SELECT max(l.began) FROM unnest(periods) AS l (began)) AND h.used > 0
   ON CONFLICT DO NOTHING;
 END $$;
 

@@ -396,21 +396,6 @@ async def test_a_refusal_is_an_alert_once_a_period(books: Connection) -> None:
     assert [tuple(row) for row in alerts] == [("refused", 1000)]
 
 
-async def test_a_runaway_run_is_stopped_by_what_runs_were_before(books: Connection) -> None:
-    await budget(books, agent_id="helper", period="run", amount="100000", times_own_mean="3")
-    gate = Gate(books)
-    for number in range(5):
-        agent = {"id": "helper", "run_id": f"run-{number}"}
-        await gate.send(keyed(attempt(f"e{number}", tokens=10 + number, agent=agent)))
-    run = {"agent_id": "helper", "agent_run_id": "run-new"}
-    await held(books, ask("r1", 108, **run))
-    stopped = await one(books, ask("r2", 1, **run))
-    assert isinstance(stopped, OverBudgetError)
-    assert "by its own history" in str(stopped)
-    kinds = await books.fetch("SELECT kind, run_id FROM budget_alert")
-    assert [tuple(row) for row in kinds] == [("runaway", "run-new")]
-
-
 async def test_who_is_bound_reserves_for_its_own(books: Connection) -> None:
     await budget(books)
     bound = ask("r1", only_customers=("beta",))

@@ -30,7 +30,7 @@ SESSIONS_LOCKING = 4
 ALERTS = {
     "used": "{percent} % were used",
     "refused": "a reservation did not fit",
-    "runaway": "a reservation was far from what is usual",
+    "runaway": "far more than is usual was used, or asked for",
 }
 
 

@@ -45,7 +45,7 @@ SELECT r.agent_run_id, max(r.parent_agent_id) AS parent_agent_id, max(r.parent_r
 -- Index: budget (customer_id), budget_balance (budget_id).
 SELECT DISTINCT ON (b.budget_id, h.run_id)
        b.budget_id, h.run_id AS agent_run_id, b.period, h.period_start, b.unit, b.currency, b.hard, h.used, h.held - e.expired AS held,
-       least(b.amount, b.times_own_mean * h.own_mean) AS ceiling
+       trim_scale(least(b.amount, b.times_own_mean * h.own_mean)) AS ceiling
   FROM customer c
   JOIN budget b ON b.customer_id = c.customer_id AND upper_inf(b.recorded) AND b.agent_id = :agent_id
   JOIN budget_balance h ON h.budget_id = b.budget_id AND h.period_start < :until
