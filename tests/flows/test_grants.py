@@ -354,6 +354,7 @@ async def test_what_was_changed_is_named(
         ({"amount": "-5"}, InputError, "above 0"),
         ({"amount": "0.001"}, InvalidInputError, "finer than its minor unit"),
         ({"currency": "XXX"}, InvalidInputError, "not a currency"),
+        ({"currency": "EUR"}, InvalidInputError, "has no prices in EUR"),
         ({"expires_on": "2023-10-01"}, InputError, "a day after 2023-10-01"),
         ({"starts_on": "2024-01-01", "expires_on": "2023-12-01"}, InputError, "a day after"),
         ({"customer_id": "nobody"}, NotFoundError, "no customer nobody of entity factory"),
@@ -370,6 +371,13 @@ async def test_bad_grants_are_refused_by_name(
     with pytest.raises(error, match=says):
         await grant(worker, "g", **({"amount": "5"} | more))
     assert await left(worker) == {}
+
+
+async def test_what_is_sold_in_no_such_currency_is_not_topped_up_in_it(
+    worker: Connection, books: Books
+) -> None:
+    with pytest.raises(InvalidInputError, match="Send USD, or enter a rate card in JPY first"):
+        await rule(worker, currency="JPY", low_balance="5")
 
 
 async def test_a_grant_is_entered_once_and_stays(worker: Connection, books: Books) -> None:

@@ -145,9 +145,10 @@ async def test_behind_what_is_refused_what_fits_exactly_is_held(books: Connectio
     assert await total(books) == (0, 1000)
 
 
-async def test_a_budget_in_what_is_no_currency_is_refused(books: Connection) -> None:
-    with pytest.raises(InvalidInputError, match="XQX"):
-        await budget(books, unit="money", currency="XQX")
+async def test_a_budget_in_what_nothing_is_sold_in_is_refused(books: Connection) -> None:
+    for currency in ("XQX", "JPY"):
+        with pytest.raises(InvalidInputError, match=currency):
+            await budget(books, unit="money", currency=currency)
     assert isinstance(await one(books, ask()), Held)
 
 
@@ -312,6 +313,8 @@ async def test_a_price_of_a_period_is_held_and_counted_at_its_dearest_unit(
 
 
 async def test_what_has_no_price_cannot_be_held_in_money(books: Connection) -> None:
+    card = {"rate_card_id": "dollars", "entity_id": "factory", "name": "List", "currency": "USD"}
+    await enter_rate_card(books, read_input(NewRateCard, card), AUTHOR)
     await budget(books, unit="money", amount="1000", currency="USD")
     assert isinstance(await one(books, ask()), MissingInputError)
     await budget(books, "other", customer_id="beta", unit="money", amount="1000")

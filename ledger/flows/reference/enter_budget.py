@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from ledger.domain.author import Author
 from ledger.domain.errors import ConflictError, NotFoundError
-from ledger.domain.money import check_currency
 from ledger.flows.reference.count_entered import count_entered
+from ledger.flows.reference.sold_in import check_sold_in
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import parties
 from ledger.store.billing.budgets import (
@@ -52,7 +52,8 @@ async def _values(connection: Connection, new: NewBudget) -> dict[str, object]:
     assert entity is not None
     said = new.model_dump(exclude={"valid_from", "valid_to"})
     currency = new.currency or entity.currency
-    check_currency(currency)
+    if new.unit == "money":
+        await check_sold_in(connection, entity.entity_id, currency)
     return said | {
         "zone": new.zone or entity.zone,
         "currency": currency if new.unit == "money" else None,

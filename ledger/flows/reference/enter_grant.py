@@ -11,6 +11,7 @@ from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.money import check_currency, minor_digits, plain, scale_of
 from ledger.domain.period import midnight
 from ledger.flows.reference.closed_months import check_open
+from ledger.flows.reference.sold_in import check_sold_in
 from ledger.flows.reference.supersede import keep_write, write_dated, writing
 from ledger.store import parties
 from ledger.store.billing import grants as store
@@ -35,6 +36,7 @@ async def enter_grant(connection: Connection, new: NewGrant, author: Author) -> 
     _check_amount(grant.amount, grant.currency)
     async with writing(connection):
         entity = await _entity(connection, grant)
+        await check_sold_in(connection, grant.entity_id, grant.currency)
         await lock_receivables(connection, grant.entity_id)
         known = await store.find_grant(
             connection, entity_id=grant.entity_id, grant_id=grant.grant_id
@@ -90,8 +92,10 @@ async def enter_top_up_rule(
     for amount in filter(None, (new.low_balance, new.top_up_amount)):
         _check_amount(amount, new.currency)
     async with writing(connection):
-        if await parties.find_customer(connection, new.customer_id) is None:
+        customer = await parties.find_customer(connection, new.customer_id)
+        if customer is None:
             raise NotFoundError(f"There is no customer {new.customer_id}.", "Enter it first.")
+        await check_sold_in(connection, customer.entity_id, new.currency)
         values = new.model_dump(exclude={"valid_from", "valid_to"})
         written = await write_dated(connection, RULE_ROWS, values, valid=new, replace=replace)
         if written.batch_seq is not None:

@@ -62,6 +62,12 @@ class ModelCost:
     amount: Decimal
 
 
+async def list_currencies(connection: Connection, entity_id: str) -> list[str]:
+    """The currencies in which an entity sells: its own, and those of its cards."""
+    rows = await PRICES["list_currencies"].rows(connection, entity_id=entity_id)
+    return [row["currency"] for row in rows]
+
+
 async def sum_model_cost(
     connection: Connection, *, customer_id: str, model: str, at: datetime, batch_seq: int
 ) -> list[ModelCost]:

@@ -2,6 +2,12 @@
 -- A rate card by its primary key.
 SELECT rate_card_id, entity_id, name, currency FROM rate_card WHERE rate_card_id = :rate_card_id;
 
+-- name: list_currencies
+-- In which currencies an entity sells: its own, and those of its cards; of which there are few.
+SELECT currency FROM entity WHERE entity_id = :entity_id
+ UNION
+SELECT currency FROM rate_card WHERE entity_id = :entity_id ORDER BY 1;
+
 -- name: insert_rate_card
 -- A new rate card, still without prices.
 INSERT INTO rate_card (rate_card_id, entity_id, name, currency, batch_seq)
