@@ -280,10 +280,12 @@ class NewPrice(PriceTerms):
 
 
 class NewRateCard(InputModel):
-    """A card of an entity, with its first prices or without."""
+    """A card of an entity, with its first prices or without. One that is `like` another begins with
+    the prices of that card too, but where its own take their place."""
 
     rate_card_id: Identifier
     entity_id: Identifier
     name: PrintedName
     currency: Currency
+    like: Identifier | None = None
     prices: Annotated[tuple[PriceTerms, ...], SizeRule()] = ()

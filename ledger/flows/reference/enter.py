@@ -157,17 +157,41 @@ async def enter_deployment(
 
 
 async def enter_rate_card(connection: Connection, new: NewRateCard, author: Author) -> str:
-    """Record a rate card with the prices it comes with; returns its id."""
+    """Record a rate card with the prices it comes with, and those of the card that it is like;
+    returns its id. What that card costs later changes nothing here."""
     check_currency(new.currency)
-    values = new.model_dump(exclude={"prices"})
+    values = new.model_dump(exclude={"prices", "like"})
     async with writing(connection):
         known = await prices.find_rate_card(connection, new.rate_card_id)
         named = _Named("rate card", new.rate_card_id, values, prices.insert_rate_card)
         await _enter_once(connection, named, known, author)
         for terms in new.prices:
             await _enter_price_terms(connection, new.rate_card_id, terms, author, replace=False)
+        if new.like is not None and known is None:
+            await _copy_prices(connection, new, new.like, author)
         await check_prices(connection, new.rate_card_id)
     return new.rate_card_id
+
+
+async def _copy_prices(connection: Connection, new: NewRateCard, like: str, author: Author) -> None:
+    card = await prices.find_rate_card(connection, like)
+    if card is None or card.entity_id != new.entity_id:
+        raise NotFoundError(
+            f"Entity {new.entity_id} has no rate card {like}.", "Enter it first.", "like"
+        )
+    if card.currency != new.currency:
+        raise InvalidInputError(
+            f"Rate card {like} is in {card.currency}, and this one in {new.currency}.",
+            "Send a card of the same currency.",
+            "like",
+        )
+    for terms in new.prices:
+        for each in terms.spelled_out():
+            await check_unit(connection, _price_values(like, each), each)
+    batch_seq = await draw_batch_seq(connection)
+    await prices.copy_prices(connection, new.rate_card_id, like=like, batch_seq=batch_seq)
+    detail = {"rate_card_id": new.rate_card_id, "like": like}
+    await _keep(connection, author, batch_seq, "price", f"{new.rate_card_id} / {like}", detail)
 
 
 async def enter_price(

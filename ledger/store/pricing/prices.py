@@ -105,6 +105,15 @@ async def insert_rate_card(
     await PRICES["insert_rate_card"].run(connection, **values, batch_seq=batch_seq)
 
 
+async def copy_prices(
+    connection: Connection, rate_card_id: str, *, like: str, batch_seq: int
+) -> None:
+    """Store the prices of a card on another too, but where that has prices of the same match."""
+    await PRICES["copy_prices"].run(
+        connection, rate_card_id=rate_card_id, like=like, batch_seq=batch_seq
+    )
+
+
 async def list_open_prices(connection: Connection, rate_card_id: str) -> list[CardPrice]:
     """Every price of a card as recorded now, oldest first; InvalidInputError where no model reads
     one."""

@@ -63,6 +63,23 @@ SELECT :rate_card_id, t.meter, t.model, t.tier, t.band_from, 'per_unit', t.param
   FROM jsonb_to_recordset(:priced::jsonb)
     AS t(meter text, model text, tier text, band_from bigint, params jsonb);
 
+-- name: copy_prices
+-- Prices of a card on another, for the time in which that has none of the same match; the exclusion constraint's index.
+INSERT INTO rate_card_price (rate_card_id, meter, project_id, agent_id, model, tier, adapter, region, band_from, hours,
+                             name, kind, params, valid, recorded)
+SELECT :rate_card_id, p.meter, p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, p.band_from, p.hours, p.name, p.kind,
+       p.params, part, int8range(:batch_seq, NULL)
+  FROM rate_card_price p
+ CROSS JOIN LATERAL (
+       SELECT coalesce(range_agg(o.valid), '{}') AS valid FROM rate_card_price o
+        WHERE o.rate_card_id = :rate_card_id AND o.meter = p.meter AND o.name = p.name AND upper_inf(o.recorded)
+          AND (o.project_id, o.agent_id, o.model, o.tier, o.adapter, o.region, coalesce(o.band_from, 0), o.hours)
+              IS NOT DISTINCT FROM
+              (p.project_id, p.agent_id, p.model, p.tier, p.adapter, p.region, coalesce(p.band_from, 0), p.hours)) own
+ CROSS JOIN LATERAL unnest(tstzmultirange(p.valid) - own.valid) part
+ WHERE p.rate_card_id = :like AND upper_inf(p.recorded)
+ ORDER BY p.price_id;
+
 -- name: find_open_subscriptions
 -- Subscriptions of this customer that price some of the same models, or of this id, that overlap; the exclusion
 -- constraints' indexes.
