@@ -366,10 +366,12 @@ def printed_line(line: IssuedLine, terms: Terms, words: Words) -> dict[str, str]
 
 
 def _unit_price(line: IssuedLine, currency: str) -> str:
-    """A price in its own digits, what is asked for a period in its currency's at least."""
+    """A price in its own digits; what is asked for a period in those that mean something, and its
+    currency's at least."""
     amount = line.unit_amount
-    if line.key.meter in PERIOD_METERS and scale_of(amount) < minor_digits(currency):
-        amount = round_minor(amount, currency)
+    if line.key.meter in PERIOD_METERS:
+        fine = scale_of(amount) > minor_digits(currency)
+        amount = amount.normalize(EXACT) if fine else round_minor(amount, currency)
     return group(plain(amount))
 
 

@@ -31,20 +31,17 @@ def grouped_lines(
     lines: Sequence[IssuedLine], printed: Callable[[IssuedLine], PrintedLine], words: Words
 ) -> list[LineGroup]:
     """The lines as they stand; or those of each customer, where several used them, or of each
-    model, where there are many, and what these come to.
+    model, where there are many, and what these come to, fees and discounts behind them.
 
     Models come in the order in which the lines name them, and lines keep theirs.
     """
     own = words.say("own usage")
     if any(line.key.used_by for line in lines):
-        return _groups(lines, printed, lambda line: line.key.used_by, lambda name, _: name or own)
+        return _groups(lines, printed, lambda line: line.key.used_by, lambda name: name or own)
     if len(lines) < GROUPED_FROM:
         return [LineGroup("", [printed(line) for line in lines], None)]
     return _groups(
-        lines,
-        printed,
-        lambda line: line.key.model,
-        lambda model, members: model or words.say(_nameless(members)),
+        lines, printed, _model_of, lambda name: words.say(name) if name in _OF_NO_MODEL else name
     )
 
 
@@ -52,7 +49,7 @@ def _groups(
     lines: Sequence[IssuedLine],
     printed: Callable[[IssuedLine], PrintedLine],
     named: Callable[[IssuedLine], str],
-    title: Callable[[str, Sequence[IssuedLine]], str],
+    title: Callable[[str], str],
 ) -> list[LineGroup]:
     order = list(dict.fromkeys(named(line) for line in lines))
     together = sorted(lines, key=lambda line: order.index(named(line)))
@@ -61,7 +58,7 @@ def _groups(
         members = list(some)
         groups.append(
             LineGroup(
-                title=title(name, members),
+                title=title(name),
                 lines=[printed(line) for line in members],
                 subtotal=total([line.amount for line in members]),
             )
@@ -69,9 +66,15 @@ def _groups(
     return groups
 
 
-def _nameless(lines: Sequence[IssuedLine]) -> str:
-    every = all(line.key.meter in PERIOD_METERS for line in lines)
-    return "all models" if every else "no model named"
+_OF_NO_MODEL = _FEES, _NAMELESS, _ALL = "Fees and discounts", "no model named", "all models"
+
+
+def _model_of(line: IssuedLine) -> str:
+    """The model of a line, or what it is of where it is of none."""
+    if line.key.meter in PERIOD_METERS:
+        return _FEES
+    # A price that looks at the period as a whole says what it is of its price.
+    return line.key.model or (_NAMELESS if line.part is None else _ALL)
 
 
 def units_by_meter(lines: Sequence[IssuedLine]) -> Mapping[str, int]:

@@ -50,7 +50,7 @@ async def test_alerts_of_a_day_and_balances_that_are_low_are_told(
     shown = (await asyncio.to_thread(command, "status")).stdout
     lines = [line for line in shown.splitlines() if line.startswith(("Budget:", "Low balance:"))]
     assert [line.partition(" at ")[0] for line in lines] == [
-        "Budget: runs of acme in run run-7, a reservation was far from what is usual",
+        "Budget: runs of acme in run run-7, far more than is usual was used, or asked for",
         "Budget: month of acme, a reservation did not fit",
         "Budget: month of acme, 80 % were used",
         "Low balance: acme of factory has 0 EUR left, less than 50",

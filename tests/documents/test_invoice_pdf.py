@@ -326,6 +326,20 @@ def test_subtotals_add_up_to_the_lines_and_every_line_stands_once(count: int) ->
         assert total(subtotals) == total([line.amount for line in numbered])
 
 
+def test_fees_and_what_no_model_is_named_of_are_groups_of_their_own() -> None:
+    whole = PricePart("all units", 1, Decimal("90.29987"))
+    usage = [*lines(7), *lines(4, model="{0}")]
+    rest = [
+        replace(usage[0], key=usage[0].key._replace(model="", meter="fee")),
+        replace(usage[0], key=usage[0].key._replace(model=""), part=whole),
+        replace(usage[0], key=usage[0].key._replace(model="")),
+    ]
+    found = grouped_lines([*usage, *rest], lambda _: {}, words_of("de"))
+    titles = [each.title for each in found]
+    assert titles[:2] == ["llama", "{0}"]
+    assert titles[2:] == ["Gebühren und Rabatte", "alle Modelle", "kein Modell genannt"]
+
+
 def test_usage_is_said_by_meter_and_charged_days_are_bars() -> None:
     days = {date(2024, 10, day): Decimal(day) for day in (1, 2, 4)}
     once, again = rendered(days=days), rendered(days=days)
