@@ -138,7 +138,9 @@ class CorrectionEvent(Envelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservationData:
-    """The most an attempt may use, held before it runs and settled by its usage event."""
+    """The most an attempt may use. An event comes too late to refuse it, and is rejected: it is
+    held by `POST /v1/reservations`, which answers whether it fits, and settled by the usage event.
+    """
 
     request_id: Annotated[Name, About("The request, as the gateway names it.")]
     customer_id: Annotated[Name | None, About("Whose budget; without it, the subject's.")] = None

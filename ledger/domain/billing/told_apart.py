@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, time
 
 from ledger.domain.billing.draft import LinePrice
-from ledger.domain.billing.invoice import InvoiceLine, LineKey
+from ledger.domain.billing.invoice import InvoiceLine
 from ledger.domain.period import zone
 
 
@@ -19,28 +19,25 @@ def told_apart(
     `prices` are those of what was charged. Those of equal terms are one line, and a period has one
     card, so that two which are left began at different times.
     """
-    ids: dict[LineKey, set[int]] = defaultdict(set)
-    for line in lines:
-        ids[_words(line, prices)].add(line.key.price_id)
-    if all(len(each) < 2 for each in ids.values()):
-        return list(lines)
-    return [
-        _named(line, prices, zone_name) if len(ids[_words(line, prices)]) > 1 else line
-        for line in lines
-    ]
-
-
-def _words(line: InvoiceLine, prices: Mapping[int, LinePrice]) -> LineKey:
     # Tiers of one price stay together: all of its lines say the same of it.
-    return line.key._replace(price_id=0, part=prices[line.key.price_id].part)
+    parts = {price_id: price.part for price_id, price in prices.items()}
+    used = {(line.key.meter, line.key.price_id) for line in lines}
+    if len({(meter, parts[price_id]) for meter, price_id in used}) == len(used):
+        return list(lines)
+    said = [(line.key[:8], line.key.used_by, parts[line.key.price_id]) for line in lines]
+    ids: dict[object, set[int]] = defaultdict(set)
+    for words, line in zip(said, lines, strict=True):
+        ids[words].add(line.key.price_id)
+    return [
+        _named(line, prices, zone_name) if len(ids[words]) > 1 else line
+        for words, line in zip(said, lines, strict=True)
+    ]
 
 
 def _named(line: InvoiceLine, prices: Mapping[int, LinePrice], zone_name: str) -> InvoiceLine:
     price = prices[line.key.price_id]
     # A price that was entered again has parts of its validity under several ids.
-    alike = (
-        each for each in prices.values() if replace(each, valid_from=price.valid_from) == price
-    )
+    alike = (p for p in prices.values() if replace(p, valid_from=price.valid_from) == price)
     since = min(each.valid_from for each in alike)
     if since <= line.key.service_start:
         return line
