@@ -83,11 +83,15 @@ WRONG = [
         **{"meter": "discount", "kind": "percent_off", "name": "x", "percent": "101"},
     ),
     price("unit changed by a million", "over 1,000 times", meter="input", amount="5000000"),
+    price("unit of a model", "of all models", meter="input", model="m", amount="5000000"),
     resource(
         *("card in no currency", "not a currency", "rate-cards"),
         {"rate_card_id": "odd", "entity_id": "factory", "name": "Odd", "currency": "XQX"},
     ),
     resource("grant in no currency", "not a currency", "grants", GRANT | {"currency": "XQX"}),
+    resource(
+        "grant in a foreign currency", "has no prices in JPY", "grants", GRANT | {"currency": "JPY"}
+    ),
     resource("grant of nothing", "amount", "grants", GRANT | {"amount": "0"}),
     resource(
         *("subscriptions that overlap", "overlap", "subscriptions"),

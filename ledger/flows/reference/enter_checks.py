@@ -14,7 +14,7 @@ from ledger.domain.period import WINDOW
 from ledger.domain.pricing.models import load_stored_price
 from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import check_card
-from ledger.domain.pricing.tables.compare import UNIT_JUMP, is_other_unit
+from ledger.domain.pricing.tables.compare import MODEL_JUMP, UNIT_JUMP, is_other_unit
 from ledger.flows.reference.supersede import describe_period
 from ledger.store.cost import cost_inputs
 from ledger.store.pricing import prices
@@ -126,7 +126,8 @@ async def check_prices(connection: Connection, rate_card_id: str) -> None:
 async def check_unit(
     connection: Connection, values: Mapping[str, object], valid: DatedInput
 ) -> None:
-    """Refuse a price that is over a thousand times the one before it, or less: its unit slipped."""
+    """Refuse a price that is over a thousand times the one before it, or less, and one of a model
+    that is a hundred thousand times that of all models: its unit slipped."""
     after = _each_amount(values)
     known = await prices.CARD_PRICES.find_open(
         connection, values, valid_from=valid.valid_from - WINDOW, valid_to=valid.valid_to
@@ -137,6 +138,23 @@ async def check_unit(
             raise InvalidInputError(
                 f"{values['meter']} of rate card {values['rate_card_id']} would go from"
                 f" {plain(before)} to {plain(after)} a unit, over {UNIT_JUMP:,} times.",
+                "Look at amount and per; a price that is meant goes on a card of its own.",
+                "amount",
+            )
+    if not known and values["model"] is not None:
+        await _check_beside_all_models(connection, values, after, at=valid.valid_from)
+
+
+async def _check_beside_all_models(
+    connection: Connection, values: Mapping[str, object], after: Decimal, *, at: datetime
+) -> None:
+    card, meter = f"{values['rate_card_id']}", f"{values['meter']}"
+    for stored in await prices.list_unit_prices(connection, card, meter=meter, at=at):
+        beside = stored.each_amount
+        if is_other_unit(beside, after, MODEL_JUMP):
+            raise InvalidInputError(
+                f"{meter} of {values['model']} on rate card {card} would be {plain(after)} a unit,"
+                f" over {MODEL_JUMP:,} times from the {plain(beside)} of all models.",
                 "Look at amount and per; a price that is meant goes on a card of its own.",
                 "amount",
             )

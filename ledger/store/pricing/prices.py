@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.domain.pricing.hours import read_hours
 from ledger.domain.pricing.models import load_price
+from ledger.domain.pricing.price_model import PriceModel
 from ledger.domain.pricing.rate_card import CardPrice
 from ledger.store.dated import DatedTable
 from ledger.store.queries import Connection, load_queries
@@ -103,6 +104,16 @@ async def insert_rate_card(
 ) -> None:
     """Store a new rate card."""
     await PRICES["insert_rate_card"].run(connection, **values, batch_seq=batch_seq)
+
+
+async def list_unit_prices(
+    connection: Connection, rate_card_id: str, *, meter: str, at: datetime
+) -> list[PriceModel]:
+    """Prices by the unit of a meter on a card that are for all models, as recorded now."""
+    rows = await PRICES["list_unit_prices"].rows(
+        connection, rate_card_id=rate_card_id, meter=meter, at=at
+    )
+    return [load_price(row["kind"], row["params"]) for row in rows]
 
 
 async def copy_prices(

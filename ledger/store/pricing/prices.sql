@@ -63,6 +63,14 @@ SELECT :rate_card_id, t.meter, t.model, t.tier, t.band_from, 'per_unit', t.param
   FROM jsonb_to_recordset(:priced::jsonb)
     AS t(meter text, model text, tier text, band_from bigint, params jsonb);
 
+-- name: list_unit_prices
+-- Prices by the unit of a meter on a card that are for all models and valid at a moment, as recorded now; rate_card_price
+-- (rate_card_id, coalesce(model, '')) where recorded now.
+SELECT kind, params FROM rate_card_price
+ WHERE rate_card_id = :rate_card_id AND coalesce(model, '') = '' AND meter = :meter AND kind = 'per_unit'
+   AND valid @> :at::timestamptz AND upper_inf(recorded)
+ ORDER BY price_id;
+
 -- name: copy_prices
 -- Prices of a card on another, for the time in which that has none of the same match; the exclusion constraint's index.
 INSERT INTO rate_card_price (rate_card_id, meter, project_id, agent_id, model, tier, adapter, region, band_from, hours,

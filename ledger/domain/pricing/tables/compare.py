@@ -10,8 +10,9 @@ from ledger.domain.money import multiply, plain
 from ledger.domain.pricing.tables.row import PricedUsage
 from ledger.domain.pricing.tables.rules import HeldRow, PriceTable
 
-# A price that moves further is looked at first; further still, and a table is in another unit.
-JUMP, UNIT_JUMP = 5, 1_000
+# A price that moves further is looked at first; further still, and a table is in another unit. From
+# the cheapest model that is sold to the dearest it is some fifty thousand times.
+JUMP, UNIT_JUMP, MODEL_JUMP = 5, 1_000, 100_000
 JUMP_RULE, KIND_RULE = "jump", "kind"
 
 
@@ -39,9 +40,9 @@ class PriceMove:
         return _moved_beyond(self.before, self.after, times)
 
 
-def is_other_unit(before: Decimal, after: Decimal) -> bool:
+def is_other_unit(before: Decimal, after: Decimal, times: int = UNIT_JUMP) -> bool:
     """Whether a price that is not for nothing moved as only one does whose unit changed."""
-    return bool(before and after) and _moved_beyond(before, after, UNIT_JUMP)
+    return bool(before and after) and _moved_beyond(before, after, times)
 
 
 def _moved_beyond(before: Decimal, after: Decimal, times: int) -> bool:
