@@ -5,8 +5,8 @@ STAMP := .venv/.set-up
 # Three workers: all Kafka tests share one, whose waits are minutes in which two have the processors.
 WORKERS ?= 3
 # What is compiled is compiled by these tests: two or three processes at once would each compile it.
-COMPILED ?= tests/domain/ingest $(addprefix tests/domain/test_,apportion_columns.py check_busy.py \
-  check_cells.py check_spans.py sweep.py weighing.py wide.py)
+COMPILED ?= tests/domain/ingest $(addprefix tests/domain/test_,apportion_columns.py attempts.py check_busy.py \
+  check_cells.py check_spans.py digit_order.py sweep.py weighing.py wide.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint types style imports rules compiled ran test torture demo bench gpu fix golden

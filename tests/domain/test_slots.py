@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from ledger.domain.cost.allocation import WindowAllocation, allocate_window
-from ledger.domain.cost.attempt_rows import KEY, rows_of
-from ledger.domain.cost.attempts import EngineOwner, attempts_of, by_window, timed
+from ledger.domain.cost.attempt_rows import KEY
+from ledger.domain.cost.attempt_times import attempts_of
+from ledger.domain.cost.attempts import EngineOwner, by_window, timed
 from ledger.domain.cost.cause import IDLE
 from ledger.domain.cost.slot_energy import EnergyInput, Site
 from ledger.domain.cost.slots import Ran, weigh
@@ -78,7 +79,7 @@ def meter_of(run: Run, read_s: int = 10) -> list[Span]:
 
 def ran_of(facts: pl.DataFrame) -> dict[int, Ran]:
     """What ran in each window, on one engine."""
-    rows = rows_of(attempts_of(facts))
+    rows = attempts_of(facts)
     nowhere = np.zeros(facts.height, np.int64)
     found = by_window(rows, rows[:, KEY], nowhere, [EngineOwner(1, None)])
     return {

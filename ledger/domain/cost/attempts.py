@@ -1,7 +1,6 @@
-"""Turns facts into attempts as an engine saw them: when they ran, what they read and wrote.
+"""Finds the attempts of each window: of facts near it, and of attempts those that run in it.
 
-Invariant: whatever its fact says, an attempt runs for a microsecond or more, reads within that time
-and writes within it; a fact and its reversal run at the same moments, and cancel each other out.
+Invariant: an attempt is in every window in which it runs, once, and in no other.
 """
 
 from collections import defaultdict
@@ -13,16 +12,15 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.cost.attempt_rows import ATTEMPT, reached_windows
-from ledger.domain.metering.spread import INPUT_METERS, WINDOW_US
+from ledger.domain.cost.attempt_rows import ATTEMPT, Bits, cut_cells, packed_cells, windows_run
+from ledger.domain.digit_order import in_order
+from ledger.domain.metering.spread import WINDOW_US
 from ledger.domain.period import HOUR, MICROSECOND
 
 SECOND_US = 1_000_000
 # Records of more than this are sums of days rather than attempts: when in them anything ran, nobody
 # knows.
 LONGEST = HOUR
-# No longer than an attempt may be.
-_WAIT_MAX_MS = 32 * 86_400 * 1_000
 _WORD_BITS = 63
 NO_ATTEMPTS = pl.DataFrame(schema=ATTEMPT)
 
@@ -46,45 +44,6 @@ class WindowAttempts:
     numbers: Mapping[EngineOwner, Ints] = field(default_factory=dict)
 
 
-def attempts_of(facts: pl.DataFrame) -> pl.DataFrame:
-    """The attempts of facts as they are stored, whose counts carry their sign.
-
-    An attempt begins after it waited in a queue. Nobody knows when one without a start began: it
-    ran in its own second. A first token outside of it is none: it reads and writes all the time.
-    """
-    col, counts = pl.col, (*INPUT_METERS, "visible", "reasoning")
-    known = col("started_at").is_not_null()
-    first, second = col("first_token_at"), col("end") // SECOND_US * SECOND_US
-    waited = col("queue_ms").fill_null(0).clip(0, _WAIT_MAX_MS) * 1_000
-    said = facts.with_columns(
-        *(col(name).abs() for name in counts),
-        requests=col("requests").abs(),
-        sign=col("requests").sign(),
-        end=pl.when(known).then(pl.coalesce("ended_at", "time")).otherwise("time"),
-    )
-    begun = said.with_columns(
-        seen=(known & first.is_between("started_at", "end")).fill_null(value=False)
-    ).with_columns(
-        start=pl.min_horizontal(
-            pl.coalesce(col("started_at") + waited, "time"),
-            pl.when("seen").then(first).otherwise("end"),
-        )
-    )
-    brief = col("start") >= col("end")
-    ran = begun.with_columns(
-        seen=col("seen") & ~brief,
-        start=pl.when(brief).then(second).otherwise("start"),
-        end=pl.when(brief).then(second + SECOND_US).otherwise("end"),
-    )
-    output, asked = col("visible") + col("reasoning"), pl.sum_horizontal(INPUT_METERS)
-    return ran.with_columns(
-        read=pl.when("seen").then(pl.max_horizontal(first, col("start") + 1)).otherwise("end"),
-        wrote=pl.when("seen").then(pl.min_horizontal(first, col("end") - 1)).otherwise("start"),
-        output=output,
-        context=(asked + output // 2) // col("requests").clip(lower_bound=1),
-    ).select(*ATTEMPT)
-
-
 def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
     """Facts that run or end in [since, until), microseconds, and that lie within LONGEST of time.
 
@@ -101,31 +60,22 @@ def timed(facts: pl.DataFrame, since: int, until: int) -> pl.DataFrame:
 def by_window(
     rows: Ints, ranks: Ints, owner: Ints, owners: Sequence[EngineOwner]
 ) -> dict[int, WindowAttempts]:
-    """The attempts that run in each window in the order of the ranks of their usage keys, by its
-    start in microseconds; `owner` numbers of which of `owners` each of them is."""
-    numbers, windows = reached_windows(rows)
-    begin = int(windows.min()) if windows.size else 0
-    cells = (windows - begin) * len(owners) + owner[numbers]
-    order = _order(cells, ranks[numbers])
-    ordered = cells[order]
-    begins = np.flatnonzero(np.diff(ordered, prepend=-1))
+    """The attempts that run in each window in the order of the ranks of their usage keys, none of
+    them below zero, by its start in microseconds; `owner` numbers of which of `owners` each is."""
+    first, last, count = windows_run(rows)
+    cells = (last - first + 1) * len(owners)
+    bits = Bits(int(ranks.max(initial=0)).bit_length(), len(rows).bit_length())
+    if cells.bit_length() + sum(bits) <= _WORD_BITS:
+        packed = packed_cells(rows, owner, len(owners), ranks, first, count, bits)
+        packed = in_order(packed, bits.row)
+    else:
+        bits, unranked = Bits(0, bits.row), np.zeros_like(ranks)
+        packed = packed_cells(rows, owner, len(owners), unranked, first, count, bits)
+        numbers = packed & ((1 << bits.row) - 1)
+        packed = packed[np.lexsort((ranks[numbers], packed >> bits.row))]
+    numbers, begins, there = cut_cells(packed, bits)
     by_start: dict[int, dict[EngineOwner, Ints]] = defaultdict(dict)
-    for cell, part in zip(
-        ordered[begins].tolist(), np.split(numbers[order], begins[1:]), strict=False
-    ):
+    for cell, part in zip(there.tolist(), np.split(numbers, begins[1:]), strict=False):
         window, number = divmod(cell, len(owners))
-        by_start[(begin + window) * WINDOW_US][owners[number]] = part
+        by_start[(first + window) * WINDOW_US][owners[number]] = part
     return {start: WindowAttempts(rows, of_window) for start, of_window in by_start.items()}
-
-
-def _order(cells: Ints, ranks: Ints) -> Ints:
-    """Rows by cell and rank."""
-    cell_bits, rank_bits, row_bits = (
-        int(most).bit_length() for most in (cells.max(initial=0), ranks.max(initial=0), cells.size)
-    )
-    if cell_bits + rank_bits + row_bits > _WORD_BITS:
-        return np.lexsort((ranks, cells))
-    # As numbers alone, with their rows in the lowest bits, they are sorted soonest.
-    packed = ((cells << rank_bits) + ranks << row_bits) + np.arange(cells.size)
-    packed.sort()
-    return packed & ((1 << row_bits) - 1)

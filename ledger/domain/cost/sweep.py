@@ -6,6 +6,7 @@ import numpy as np
 
 from ledger.domain.arrays import Ints
 from ledger.domain.compiled import compiled
+from ledger.domain.digit_order import in_order
 from ledger.domain.metering.spread import WINDOW_US
 
 # Parts of a microsecond, so that many may share one.
@@ -50,9 +51,7 @@ NOBODY_RAN = Sweep.of(_NONE, _NONE, _NONE, _NONE)
 def covered_in(engine: Ints, since: Ints, until: Ints, sign: Ints, slot_us: int) -> Ints:
     """How long anything ran in each slot of the window, of all engines added up, of attempts from
     one moment of the window to another."""
-    moved = _moved(engine, since, until, sign)
-    moved.sort()
-    return _covered(moved, slot_us)
+    return _covered(in_order(_moved(engine, since, until, sign), 0), slot_us)
 
 
 @compiled

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from ledger.domain.apportion import amount_of, units_of
 from ledger.domain.cost.attempt_cost import CONTENT, AttemptPart, parts_of_line
-from ledger.domain.cost.attempts import attempts_of
+from ledger.domain.cost.attempt_rows import ATTEMPT
+from ledger.domain.cost.attempt_times import attempts_of
 from ledger.domain.cost.share import COSTS, ENERGIES, Share
 from ledger.domain.cost.window_cost import Serving, serving_in
 from ledger.domain.errors import ConflictError, NotFoundError
@@ -74,7 +75,7 @@ async def trace_event(
     if facts.is_empty():
         raise NotFoundError(f"Event {event_id} is no usage.", "Trace one of usage.", event_id)
     usage_key_id = int(facts["usage_key_id"][0])
-    attempt = {name: int(value) for name, value in attempts_of(facts).row(0, named=True).items()}
+    attempt = dict(zip(ATTEMPT, attempts_of(facts)[0].tolist(), strict=True))
     ran = windows(Period(window_start(_moment(attempt, "start")), _moment(attempt, "end")))
     entities = await cost.list_cost_entities(connection, entity_id=None)
     asked = _Asked([entity.entity_id for entity in entities], list(ran), cut_off.batch_seq)

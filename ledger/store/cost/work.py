@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.cost.attempt_rows import ENGINE, KEY, rows_of
+from ledger.domain.cost.attempt_rows import ATTEMPT, ENGINE, KEY, rows_of
+from ledger.domain.cost.attempt_times import fill_attempts
 from ledger.domain.cost.attempts import (
     LONGEST,
     EngineOwner,
     WindowAttempts,
-    attempts_of,
     by_window,
     timed,
 )
@@ -42,6 +42,20 @@ class Work:
     def attempts_in(self, window: datetime) -> WindowAttempts:
         """Those that run in a window."""
         return self.by_window.get(micros(window), WindowAttempts())
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Attempts in memory that grows where it lies: to put many parts together takes as long as to
+    read them."""
+
+    rows: Ints = field(default_factory=lambda: np.empty((0, len(ATTEMPT)), np.int64))
+
+    def more(self, count: int) -> Ints:
+        """So many rows behind the others, to be filled in before there are more."""
+        known = len(self.rows)
+        self.rows.resize((known + count, len(ATTEMPT)), refcheck=False)
+        return self.rows[known:]
 
 
 async def read_work(
@@ -81,21 +95,22 @@ async def _read_attempts(
 ) -> Ints:
     """Attempts of facts as rows, which are let go part by part as they are read, and what is known
     beyond them."""
-    parts = await _read_facts(connection, windows, batch_seq, engines, _worked)
+    attempts = _Rows()
+
+    def worked(facts: pl.DataFrame) -> Mapping[EngineWindow, Four]:
+        fill_attempts(facts, attempts.more(facts.height))
+        return engine_work(facts)
+
+    parts = await _read_facts(connection, windows, batch_seq, engines, worked)
     known = await cost.sum_activity(
         connection, windows=windows, batch_seq=batch_seq, engine_key_ids=engines
     )
-    beyond = engines_beyond(known, (work for _, work in parts))
-    attempts = [rows for rows, _ in parts]
+    beyond = engines_beyond(known, parts)
     if beyond:
         facts = await _read_facts(connection, windows, batch_seq, beyond, lambda facts: facts)
         unseen = await _read_unseen(connection, windows, batch_seq, pl.concat(facts), beyond)
-        attempts.append(rows_of(unseen))
-    return np.concatenate(attempts)
-
-
-def _worked(facts: pl.DataFrame) -> tuple[Ints, Mapping[EngineWindow, Four]]:
-    return rows_of(attempts_of(facts)), engine_work(facts)
+        attempts.more(unseen.height)[:] = rows_of(unseen)
+    return attempts.rows
 
 
 async def _read_unseen(
