@@ -15,10 +15,12 @@ from kafka import KafkaProducer
 
 from benchmarks.events import LANES, Batch
 from ledger.wire.batch import MAX_BATCH_BYTES
-from tests.support.kafka import create_topic, make_broker
+from tests.support.kafka import SINGLE_NODE, create_topic, make_broker
 
 CODEC = "lz4"
 SEND_SECONDS_MAX = 60
+# As brokers have it by default: processes that start together share the partitions at once.
+WAITING_FOR_OTHERS = {"group.initial.rebalance.delay.ms": "3000"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def shared_broker() -> str:
 def running_broker() -> Iterator[str]:
     """host:port of a broker that runs until left."""
     with tempfile.TemporaryDirectory(prefix="tokenledger-bench-kafka-") as folder:
-        broker = make_broker(Path(folder))
+        broker = make_broker(Path(folder), settings=SINGLE_NODE | WAITING_FOR_OTHERS)
         try:
             broker.start()
             yield broker.bootstrap

@@ -18,18 +18,25 @@ END_S = 30
 
 
 class Watch:
-    """Memory of one process, sampled in a thread from `start` on."""
+    """Memory of a process, sampled in a thread from `start` on; `whole`: of the largest of it and
+    those it started, and of all `together`."""
 
-    def __init__(self, process: psutil.Process) -> None:
+    def __init__(self, process: psutil.Process, *, whole: bool = False) -> None:
         self.process = process
+        self.whole = whole
         self.samples: list[tuple[float, int]] = []
+        self.together = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def between(self, first: float, last: float) -> list[int]:
-        """Resident bytes of each sample in this stretch of `time.perf_counter`."""
+        """Resident bytes of the largest in each sample in this stretch of `time.perf_counter`."""
         return [rss for at, rss in self.samples if first <= at <= last]
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all that run now."""
+        return sum(map(cpu_seconds, self._watched()))
 
     def stop(self) -> None:
         """End sampling."""
@@ -38,10 +45,25 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(SAMPLE_S):
-            try:
-                self.samples.append((time.perf_counter(), self.process.memory_info().rss))
-            except psutil.NoSuchProcess:
+            found = list(map(_resident, self._watched()))
+            if not any(found):
                 return
+            self.samples.append((time.perf_counter(), max(found)))
+            self.together = max(self.together, sum(found))
+
+    def _watched(self) -> list[psutil.Process]:
+        try:
+            started = self.process.children(recursive=True) if self.whole else []
+        except psutil.NoSuchProcess:
+            started = []
+        return [self.process, *started]
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""From a topic to committed facts by one worker process, beside a COPY of the rows it stored.
+"""From a topic to committed facts by one worker, beside a COPY of the rows it stored.
+
+The worker has as many processes as it chooses: two where there are two processors.
 
 The topic is filled first. Timing begins with the first commit seen past the warm-up part and ends
 with the last: whole batches lie between the two, so that start-up and the empty pipeline are out.
@@ -18,7 +20,7 @@ from benchmarks.events import CUSTOMERS
 from benchmarks.harness import Figure, median, say
 from benchmarks.processes import MIB, Watch, java_seconds, running
 from benchmarks.scale import RUNS, scaled
-from benchmarks.server import Bench, bench_server, cpu_seconds, sql, yardstick
+from benchmarks.server import Bench, bench_server, sql, yardstick
 from ledger.store.connect import connect, sum_windows
 from ledger.store.queries import OwnConnection
 from tests.support.database import Database
@@ -121,13 +123,15 @@ class Span:
 class Run:
     """One run: what was measured, the worker's resident MiB in it, the yardstick after it.
 
-    `peak` is the most MiB since the worker started.
+    MiB are of the worker's largest process, `together` of all; both `peak` and `together` are the
+    most since it started.
     """
 
     span: Span
     memory: Sequence[int]
     yardstick: float
     peak: int
+    together: int
 
     def is_flat(self) -> bool:
         """Whether the second half's peak is within a tenth of the first half's."""
@@ -155,24 +159,25 @@ def _run(bench: Bench, topic: Topic, number: int) -> Run:
     return run
 
 
-def measure_topic(bench: Bench, topic: Topic) -> Run:
+def measure_topic(bench: Bench, topic: Topic, *options: str) -> Run:
     """One worker from start to the end of the topic, in a database of its own."""
     with bench.fresh() as database:
         settings = {"worker_url": database.worker_url, **topic.settings()}
-        with running(["worker", "--no-settle"], settings) as process:
-            watch = Watch(process)
+        with running(["worker", "--no-settle", *options], settings) as process:
+            watch = Watch(process, whole=True)
             try:
                 span = asyncio.run(_span(bench, database, topic, watch))
             finally:
                 watch.stop()
         memory = [rss // MIB for rss in watch.between(span.first, span.last)]
         peak = max(rss for _, rss in watch.samples) // MIB
-        return Run(span, memory, asyncio.run(_compare(database, topic)), peak)
+        copied = asyncio.run(_compare(database, topic))
+        return Run(span, memory, copied, peak, watch.together // MIB)
 
 
 async def _span(bench: Bench, database: Database, topic: Topic, watch: Watch) -> Span:
     def spent() -> tuple[float, float, float]:
-        return cpu_seconds(watch.process), bench.cpu_seconds(), java_seconds()
+        return watch.cpu_seconds(), bench.cpu_seconds(), java_seconds()
 
     connection = await asyncpg.connect(database.superuser_url)
     try:
@@ -311,6 +316,7 @@ def _memory(form: Form, runs: Sequence[Run]) -> Figure:
             "MiB when timing began, most, at the end": [
                 [run.memory[0], run.peak, run.memory[-1]] for run in runs if run.memory
             ],
+            "MiB of all processes together": [run.together for run in runs],
             "flat": [run.is_flat() for run in runs],
         },
     )

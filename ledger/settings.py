@@ -51,6 +51,13 @@ class Settings(BaseSettings):
     kafka_session_timeout_ms: int = Field(
         45_000, ge=1_000, description="how long a silent worker keeps its partitions"
     )
+    worker_processes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="processes among which a worker shares its partitions; without one as many as "
+        "processors, at most 4",
+    )
     kafka_security_protocol: str = Field(
         "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
     )
@@ -108,10 +115,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _keep_secrets(self) -> Self:
+        self.keep_secrets()
+        return self
+
+    def keep_secrets(self) -> None:
+        """Let nothing that this process says hold one; another has to be told anew."""
         hidden = (self.kafka_password, self.end_user_secret)
         keep_secret(self.owner_url, self.worker_url, self.api_url)
         keep_secret(*(each.get_secret_value() for each in hidden if each is not None))
-        return self
 
     @classmethod
     def settings_customise_sources(

@@ -51,8 +51,8 @@ def test_a_target_of_two_halves_needs_both() -> None:
 def test_memory_is_flat_where_the_second_half_peaks_within_a_tenth_of_the_first() -> None:
     span = Span(events=100, first=2.0, last=4.0, worker_s=0, postgres_s=0, broker_s=0)
     assert span.rate == 50
-    assert Run(span, [100, 200, 220, 150], 1.0, 221).is_flat()
-    assert not Run(span, [100, 200, 221, 150], 1.0, 221).is_flat()
+    assert Run(span, [100, 200, 220, 150], 1.0, 221, 221).is_flat()
+    assert not Run(span, [100, 200, 221, 150], 1.0, 221, 221).is_flat()
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:

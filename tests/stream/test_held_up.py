@@ -52,7 +52,8 @@ def worker_process(
     environment: Mapping[str, str], *options: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "ledger.cli", "worker", "--no-settle", *options], env=environment
+        [sys.executable, "-m", "ledger.cli", "worker", "--no-settle", "--processes=1", *options],
+        env=environment,
     )
     try:
         yield process

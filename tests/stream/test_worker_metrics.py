@@ -39,7 +39,8 @@ def worker_at(port: int, database: Database, bootstrap: str, topic: str) -> Iter
         "TOKENLEDGER_LOG_LEVEL": "WARNING",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "ledger.cli", "worker", "--no-settle"], env=environment
+        [sys.executable, "-m", "ledger.cli", "worker", "--no-settle", "--processes=1"],
+        env=environment,
     )
     try:
         yield

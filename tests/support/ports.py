@@ -11,6 +11,11 @@ def free_port() -> int:
     return next(port for port in PORTS if _mark(port))
 
 
+def free_pair() -> int:
+    """The first of two such ports that follow each other."""
+    return next(port for port in PORTS[::2] if _mark(port) and _mark(port + 1))
+
+
 def _mark(port: int) -> bool:
     mark = socket.socket(socket.AF_UNIX)
     try:

@@ -64,7 +64,7 @@ class Workers:
             "TOKENLEDGER_LOG_LEVEL": "WARNING",
             CLOCK: str(self.clock),
         }
-        arguments = ("worker", "--no-settle")
+        arguments = ("worker", "--no-settle", "--processes", "1")
         self.running[name] = self.nursery.start(arguments, environment, self.log)
         return name
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from ledger.commands.serve.process_beside import process_beside, when_gone
+from ledger.commands.serve.process_beside import serving_beside, when_gone
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
 
@@ -19,7 +19,7 @@ NICENESS = 1
 @contextmanager
 def intake_process(settings: Settings) -> Iterator[Path]:
     """Keep one running until left; yields the socket it listens on."""
-    with process_beside("events", _serve, settings, niceness=NICENESS) as socket:
+    with serving_beside("events", _serve, settings, niceness=NICENESS) as socket:
         yield socket
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeAlias
@@ -22,12 +23,14 @@ from ledger.wire.secrets import log_to_stderr
 log = logging.getLogger(__name__)
 END_S = 10
 AGAIN_S = 1.0
-# Serves on a socket until the server is gone, which `alive` tells by its end.
+# Works until the server is gone, which `alive` tells by its end.
+Working: TypeAlias = Callable[[Settings, Connection], None]
+# The same, and listens on a socket.
 Serving: TypeAlias = Callable[[Settings, Path, Connection], None]
 
 
 @contextmanager
-def process_beside(
+def serving_beside(
     name: str, serving: Serving, settings: Settings, *, niceness: int
 ) -> Iterator[Path]:
     """Keep one running until left; yields the socket it listens on, in a folder of our own.
@@ -36,18 +39,32 @@ def process_beside(
     """
     with tempfile.TemporaryDirectory(prefix="tokenledger-") as folder:
         socket = Path(folder) / name
-        stop = threading.Event()
-        work = (name, niceness, serving, settings, socket)
-        keeper = threading.Thread(target=_keep, args=(work, stop), daemon=True)
-        keeper.start()
-        try:
+        working = partial(_serve_on, serving, socket)
+        with process_beside(name, working, settings, niceness=niceness):
             yield socket
-        finally:
-            stop.set()
-            keeper.join(2 * END_S)
 
 
-Work: TypeAlias = tuple[str, int, Serving, Settings, Path]
+@contextmanager
+def process_beside(
+    name: str, working: Working, settings: Settings, *, niceness: int = 0
+) -> Iterator[None]:
+    """Keep one running until left."""
+    stop = threading.Event()
+    work = (name, niceness, working, settings)
+    keeper = threading.Thread(target=_keep, args=(work, stop), daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join(2 * END_S)
+
+
+Work: TypeAlias = tuple[str, int, Working, Settings]
+
+
+def _serve_on(serving: Serving, socket: Path, settings: Settings, alive: Connection) -> None:
+    serving(settings, socket, alive)
 
 
 def _keep(work: Work, stop: threading.Event) -> None:
@@ -71,13 +88,14 @@ def _keep(work: Work, stop: threading.Event) -> None:
 
 
 def _begin(work: Work, alive: Connection) -> None:
-    _, niceness, serving, settings, socket = work
+    _, niceness, working, settings = work
+    settings.keep_secrets()
     log_to_stderr(settings.log_level)
     os.nice(niceness)
     # Whoever ends all processes of a server asks this one too: it ends after whom it works for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    serving(settings, socket, alive)
+    working(settings, alive)
 
 
 def when_gone(alive: Connection, end: Callable[[], object]) -> None:

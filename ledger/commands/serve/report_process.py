@@ -9,7 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from ledger.api.server import Server
-from ledger.commands.serve.process_beside import END_S, process_beside, when_gone
+from ledger.commands.serve.process_beside import END_S, serving_beside, when_gone
 from ledger.settings import Settings
 from ledger.stream.memory import collect_rarely
 
@@ -24,7 +24,7 @@ def report_process(settings: Settings, *, settles: bool = False) -> Iterator[Pat
     `settles` has it run the stages too, which take the interpreter as reports do.
     """
     serving = partial(_serve, settles=settles)
-    with process_beside("reports", serving, settings, niceness=NICENESS) as socket:
+    with serving_beside("reports", serving, settings, niceness=NICENESS) as socket:
         yield socket
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import click
 import uvloop
@@ -15,14 +16,23 @@ from ledger.wire.secrets import log_to_stderr
 
 @click.command()
 @click.option("--no-settle", is_flag=True, help="Only store what arrives; settle elsewhere.")
-@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve Prometheus text there.")
+@click.option(
+    "--processes",
+    "worker_processes",
+    type=click.IntRange(1, 64),
+    help="Processes that share its partitions; as many as processors, at most 4, without one.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65_535),
+    help="Serve Prometheus text there; each further process a port further.",
+)
 @click.option("--metrics-host", help="Address to serve it on; this host alone without one.")
-def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) -> None:
+def worker(no_settle: bool, **given: int | str | None) -> None:
     """Read events from Kafka, store them, and keep allocation, rating and journal up to date.
 
     Several workers share the partitions; one of them at least should settle.
     """
-    given = {"metrics_port": metrics_port, "metrics_host": metrics_host}
     settings = Settings(**{n: v for n, v in given.items() if v is not None})  # type: ignore[arg-type]
     log_to_stderr(settings.log_level)
     for name in ("worker_url", "kafka_bootstrap"):
@@ -31,15 +41,25 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
     assert settings.worker_url is not None
     share_heaps()
     frames_in_a_thread()
-    from ledger.commands.serve.background import background, watch
     from ledger.commands.serve.database import check_start
     from ledger.commands.serve.metrics_address import serve_metrics
+    from ledger.commands.serve.worker_processes import worker_processes
 
     check_start(settings.worker_url)
     serve_metrics(settings, transport="kafka")
+    # The others load what they need while this one does, so that all join the group together.
+    with worker_processes(settings), _background(settings, settles=not no_settle):
+        uvloop.run(_until_signal(settings))
+
+
+@contextmanager
+def _background(settings: Settings, *, settles: bool) -> Iterator[None]:
+    from ledger.commands.serve.background import background, watch
+
+    assert settings.worker_url is not None
     with ExitStack() as stack:
         stack.enter_context(watch(settings.worker_url, frozen_s=settings.frozen_seconds))
-        if not no_settle:
+        if settles:
             stack.enter_context(
                 background(
                     settings.worker_url,
@@ -47,7 +67,7 @@ def worker(no_settle: bool, metrics_port: int | None, metrics_host: str | None) 
                     webhooks_inside=settings.webhooks_inside,
                 )
             )
-        uvloop.run(_until_signal(settings))
+        yield
 
 
 async def _until_signal(settings: Settings) -> None:
