@@ -10,7 +10,11 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from ledger.commands.serve.worker_processes import PROCESSES_MAX, process_count
+from ledger.commands.serve.worker_processes import (
+    PROCESSES_MAX,
+    process_count,
+    whole_processors,
+)
 from ledger.settings import Settings
 from ledger.store.queries import Connection
 from tests.stream.test_consumer import produce, until_received
@@ -125,6 +129,21 @@ def test_as_many_processes_as_are_asked_for_or_as_there_are_processors() -> None
     assert process_count(Settings(worker_processes=7)) == 7
     assert 1 <= process_count(Settings()) <= PROCESSES_MAX
     subprocess.run([sys.executable, "-c", BY_AFFINITY], check=True)
+
+
+@pytest.mark.parametrize(
+    ("quota", "processors"),
+    [
+        ("max 100000\n", PROCESSES_MAX),
+        ("50000 100000\n", 1),
+        ("250000 100000\n", 2),
+        ("800000 100000\n", 8),
+        ("", PROCESSES_MAX),
+        ("1 0", PROCESSES_MAX),
+    ],
+)
+def test_a_container_that_may_have_less_gets_no_more(quota: str, processors: int) -> None:
+    assert whole_processors(quota) == processors
 
 
 @pytest.mark.parametrize("count", ["0", "65", "two"])

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import uvloop
 
@@ -21,6 +22,8 @@ from ledger.stream.memory import collect_rarely, frames_in_a_thread, share_heaps
 log = logging.getLogger(__name__)
 # From so many on the broker and the database are short of processors, and memory is worth more.
 PROCESSES_MAX = 4
+# Of a container on Linux: microseconds of processors that it may have in so many, or "max".
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def process_count(settings: Settings) -> int:
@@ -29,7 +32,16 @@ def process_count(settings: Settings) -> int:
         return settings.worker_processes
     can_ask = hasattr(os, "sched_getaffinity")
     processors = len(os.sched_getaffinity(0)) if can_ask else os.cpu_count() or 1
-    return min(processors, PROCESSES_MAX)
+    quota = QUOTA.read_text() if QUOTA.is_file() else "max"
+    return min(processors, whole_processors(quota), PROCESSES_MAX)
+
+
+def whole_processors(quota: str) -> int:
+    """Processors that a control group may have, at least one; `PROCESSES_MAX` without a limit."""
+    most, _, period = quota.strip().partition(" ")
+    if not (most.isdecimal() and period.isdecimal() and int(period)):
+        return PROCESSES_MAX
+    return max(1, int(most) // int(period))
 
 
 @contextmanager
