@@ -41,6 +41,7 @@ def test_commands_folder_holds_nothing_that_the_table_does_not_reach() -> None:
         *("data.rows", "data.show", "data.tariff_file", "data.usage_file", "run.periods"),
         *("serve.background", "serve.database", "serve.metrics_address", "serve.report_process"),
         *("serve.intake_process", "serve.process_beside", "serve.supervise", "review.grouped"),
+        "serve.worker_processes",
         *("review.receivables", "data.bank_rows", "data.preview"),
     }
     files = (path.relative_to(folder) for path in folder.rglob("*.py"))
