@@ -19,6 +19,8 @@ from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 
 ENERGY_NAMES = ("energy_accumulator", "power")
+# All bits set stand for none: of 16 bits, of 32 and of 64.
+BLANKS = frozenset({2**16 - 1, 2**32 - 1, 2**64 - 1})
 POWER_NAMES = ("current_socket_power", "average_socket_power", "socket_power")
 
 
@@ -94,11 +96,13 @@ def open_amd(_settings: SourceSettings) -> AmdSource:
 
 
 def _first(said: object, names: tuple[str, ...]) -> Decimal | None:
-    """The first of these that is a number; a library says N/A in words."""
+    """The first of these that is a number; a library says N/A in words, or with all bits set."""
     if not isinstance(said, Mapping):
         return None
     for name in names:
         value = said.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value in BLANKS:
+            continue
+        if value >= 0:
             return Decimal(str(value))
     return None

@@ -19,8 +19,12 @@ from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 from ledger.wire.units import MJ_PER_J
 
-DCMI = re.compile(r"Instantaneous power reading:\s*(\d+)\s*Watts")
-NUMBER = re.compile(r'\A"?([0-9]+(?:\.[0-9]+)?)\b')
+# A controller whose readings are switched off says 0 watts all the same.
+DCMI = re.compile(
+    r"Instantaneous power reading:\s*(\d+)\s*Watts(?!.*state is:\s*deactivated)", re.DOTALL
+)
+# Not the beginning of "1,234" or of "12,5": it is another number.
+NUMBER = re.compile(r'\A"?([0-9]+(?:\.[0-9]+)?)(?![\w.,])')
 
 
 @dataclass(slots=True)

@@ -20,6 +20,10 @@ from ledger.wire.units import BLANK_VALUE_MIN
 
 ENERGY = re.compile(r"(?i)dcgm\w*energy\w*|\w*gpu\w*energy\w*")
 POWER = re.compile(r"(?i)dcgm\w*power_usage\w*|\w*gpu\w*power_usage\w*")
+# DCGM's number for no power, a double; its blank energy is the integer that all sources know.
+BLANK_W_MIN = 2**47
+# OpenMetrics' word for when a counter began, in seconds.
+CREATED = "_created"
 UUID_LABELS = ("UUID", "uuid", "gpu_uuid")
 SLICE_LABELS = ("GPU_I_ID", "gpu_i_id", "gpu_instance_id")
 _SAID = re.compile(r"^#\s+(HELP|UNIT)\s+(\S+)\s+(.*)$", re.MULTILINE)
@@ -42,7 +46,11 @@ def read_dcgm(text: str, now: datetime) -> SourceSample:
     energies: dict[str, GpuEnergyReading] = {}
     faults: list[SourceError] = []
     samples = parse_exposition(text).samples
-    powers = {uuid: mw for uuid, _, mw in _numbers(samples, POWER, scales) if mw is not None}
+    powers = {
+        uuid: mw
+        for uuid, sample, mw in _numbers(samples, POWER, scales)
+        if mw is not None and Decimal(sample.value) < BLANK_W_MIN
+    }
     for uuid, sample, energy_mj in _numbers(samples, ENERGY, scales):
         if energy_mj is None:
             why = f"dcgm: {sample.name} of {uuid} says no unit; no energy is read of it"
@@ -70,7 +78,7 @@ def _numbers(
     """(GPU, sample, number in mJ or mW), None where the unit is not known; blank ones left out."""
     for sample in samples:
         uuid = next((sample.labels[n] for n in UUID_LABELS if sample.labels.get(n)), None)
-        if uuid is None or not wanted.fullmatch(sample.name):
+        if uuid is None or not wanted.fullmatch(sample.name) or sample.name.endswith(CREATED):
             continue
         scale = scales.get(sample.name) or _unit(sample.name)
         value = Decimal(sample.value)

@@ -16,6 +16,8 @@ from ledger.wire import meter_reasons as reasons
 from ledger.wire.units import MJ_PER_J
 
 DEFAULT_PORT = 502
+# All bits of a register set: what it would hold is not measured.
+UNSET = 0xFFFF
 FORMS = {"u16": (1, ">H"), "u32": (2, ">I"), "u64": (4, ">Q"), "f32": (2, ">f")}
 
 
@@ -93,6 +95,6 @@ def read_value(registers: list[int], form: str) -> Decimal:
         raise SourceError(f"modbus: {len(registers)} registers for {form}")
     (number,) = struct.unpack(code, struct.pack(f">{count}H", *registers))
     value = Decimal(str(number))
-    if not value.is_finite() or value < 0:
+    if not value.is_finite() or value < 0 or set(registers) == {UNSET}:
         raise SourceError(f"modbus: found {value}, no amount", reason=reasons.BLANK_VALUE)
     return value

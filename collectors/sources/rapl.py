@@ -18,7 +18,8 @@ from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 
 POWERCAP = Path("/sys/class/powercap")
-# No package draws more: a longer silence may hide a whole turn of its counter.
+# No package draws more: a longer silence may hide a whole turn of its counter, and a counter that
+# would have drawn more did not turn over but began again, as after a suspend.
 PACKAGE_W_MAX = 1_000
 WHOLE, PARTS = "psys", ("package", "dram")
 
@@ -33,14 +34,15 @@ class Zone:
     last_us: int = 0
 
     def grown_uj(self, at_us: int) -> int | None:
-        """What was used since the last reading; None where it may have turned over unseen."""
+        """What was used since the last reading; None where it may have turned over unseen, or began
+        again."""
         now_uj = int((self.path / "energy_uj").read_text(encoding="ascii"))
         before, since, self.last_uj, self.last_us = self.last_uj, self.last_us, now_uj, at_us
         if before is None:
             return 0
-        if (at_us - since) * PACKAGE_W_MAX > self.range_uj:
-            return None
-        return (now_uj - before) % (self.range_uj + 1)
+        most_uj = (at_us - since) * PACKAGE_W_MAX
+        grown_uj = (now_uj - before) % (self.range_uj + 1)
+        return grown_uj if grown_uj <= most_uj <= self.range_uj else None
 
 
 @dataclass(slots=True)

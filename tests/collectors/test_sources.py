@@ -1,13 +1,9 @@
 """Every other place of energy numbers: each says its unit, and what it does not say is no zero."""
 
-import json
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,10 +16,7 @@ from collectors.sources import open_named, open_nvml, open_source
 from collectors.sources.dcgm import read_dcgm
 from collectors.sources.integral import PowerIntegral
 from collectors.sources.metered import MeterReadings
-from collectors.sources.modbus import read_value
-from collectors.sources.rapl import Zone, open_rapl
 from collectors.sources.record import Recording
-from collectors.sources.redfish import read_redfish
 from collectors.sources.replay import ReplaySource
 from collectors.sources.source import Source, SourceSample
 from collectors.sources.triton import read_triton
@@ -62,6 +55,14 @@ def test_dcgm_says_millijoules_in_its_help() -> None:
 def test_dcgm_of_other_names_and_units_is_the_same_energy(name: str, said: str) -> None:
     (reading,) = read_dcgm(page(name, "4611203948.112", said), NOW).energy
     assert reading.energy_mj == 4_611_203_948_112
+
+
+def test_dcgm_power_that_is_none_and_when_a_counter_began_are_no_readings() -> None:
+    name = "dcgm_gpu_energy_joules_total"
+    began = page("dcgm_gpu_energy_joules_created", "1786000000.25")
+    watts = page("dcgm_gpu_power_usage_watts", "140737488355328")
+    (reading,) = read_dcgm(began + page(name, "4611.203") + watts, NOW).energy
+    assert (reading.energy_mj, reading.power_mw) == (4_611_203, None)
 
 
 def test_an_energy_without_a_unit_is_told_and_not_read() -> None:
@@ -138,204 +139,6 @@ def test_triton_counts_joules() -> None:
     assert (reading.energy_mj, reading.power_mw) == (5_620_331_918, 412_500)
     with pytest.raises(SourceError, match="no energy"):
         read_triton("up 1\n", NOW)
-
-
-def powercap(folder: Path, zones: dict[str, tuple[str, int]]) -> Path:
-    for place, (name, used) in zones.items():
-        (folder / place).mkdir(exist_ok=True)
-        (folder / place / "name").write_text(name)
-        (folder / place / "energy_uj").write_text(str(used))
-        (folder / place / "max_energy_range_uj").write_text("262143328850")
-    return folder
-
-
-def test_rapl_adds_packages_and_memory_over_the_turn_of_a_counter(tmp_path: Path) -> None:
-    zones = {
-        "intel-rapl:0": ("package-0", 262_143_000_000),
-        "intel-rapl:0:0": ("core", 5),
-        "intel-rapl:1": ("package-1", 0),
-        "intel-rapl:1:0": ("dram", 0),
-    }
-    source = open_rapl(SourceSettings(kind="rapl", meter="host-1", path=powercap(tmp_path, zones)))
-    assert source.sample(NOW, 0).energy[0].energy_mj == 0
-    zones |= {
-        "intel-rapl:0": ("package-0", 100_000_000 - 328_851),
-        "intel-rapl:1": ("package-1", 50_000_000),
-        "intel-rapl:1:0": ("dram", 7_000_000),
-    }
-    powercap(tmp_path, zones)
-    (reading,) = source.sample(NOW, 1_000_000).energy
-    assert reading.energy_mj == 100_000 + 50_000 + 7_000
-    assert (reading.gpu_uuid, reading.method) == ("host-1", "rapl")
-
-
-def test_rapl_after_a_silence_that_may_hide_a_turn_begins_again(tmp_path: Path) -> None:
-    zone = Zone(powercap(tmp_path, {"z": ("package-0", 5)}) / "z", 262_143_328_850)
-    assert zone.grown_uj(0) == 0
-    assert zone.grown_uj(3_600_000_000) is None
-
-
-@pytest.mark.parametrize(
-    ("answer", "found"),
-    [
-        ({"PowerControl": [{"PowerConsumedWatts": 344}]}, (344, None)),
-        ({"PowerWatts": {"Reading": 374}, "EnergykWh": {"Reading": 11}}, (374, 11)),
-        ({"PowerControl": []}, (None, None)),
-        ({"PowerControl": [{"PowerConsumedWatts": None}]}, (None, None)),
-        ([], (None, None)),
-    ],
-)
-def test_redfish_says_power_or_energy_or_nothing(
-    answer: object, found: tuple[int | None, int | None]
-) -> None:
-    assert read_redfish(answer) == found
-
-
-def test_redfish_is_asked_with_its_password(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("p@ss\n")
-    body = json.dumps({"EnergykWh": {"Reading": 1.5}, "PowerWatts": {"Reading": 300}})
-    with serving(lambda _: (200, {}, body.encode())) as url:
-        settings = SourceSettings(
-            kind="redfish", meter="host-1", url=url, user="root", secret_file=secret
-        )
-        source = open_source(settings)
-        (reading,) = source.sample(NOW).energy
-        source.close()
-    assert (reading.energy_mj, reading.power_mw) == (5_400_000_000, 300_000)
-    assert reading.method == "meter"
-
-
-KWH = {"quantity": "energy", "unit_scale": "3600000"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "tool", "prints", "more", "energy_mj"),
-    [
-        ("ipmi", "ipmitool", "    Instantaneous power reading:    220 Watts", {}, 0),
-        ("snmp", "snmpget", "1234.5", KWH, 4_444_200_000_000),
-    ],
-)
-def test_tools_of_the_host_are_read(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    tool: str,
-    prints: str,
-    more: dict[str, str],
-    energy_mj: int,
-) -> None:
-    (tmp_path / tool).write_text(f"#!/bin/sh\necho '{prints}'\n")
-    (tmp_path / tool).chmod(0o755)
-    (tmp_path / "community").write_text("public")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    extra = {name: Decimal(v) if name == "unit_scale" else v for name, v in more.items()}
-    settings = SourceSettings(
-        kind=kind,
-        meter="host-1",
-        url="pdu:161",
-        oid="1.3.6.1.4.1.1",
-        secret_file=tmp_path / "community",
-        **extra,  # type: ignore[arg-type]
-    )
-    (reading,) = open_source(settings).sample(NOW).energy
-    assert (reading.gpu_uuid, reading.energy_mj) == ("host-1", energy_mj)
-    (tmp_path / tool).write_text("#!/bin/sh\necho No reading\n")
-    with pytest.raises(SourceError, match="no number") as refused:
-        open_source(settings).sample(NOW)
-    assert (refused.value.reason, refused.value.gpu_uuid) == ("source_silent", "host-1")
-
-
-@pytest.mark.parametrize(
-    ("registers", "form", "value"),
-    [
-        ([7], "u16", "7"),
-        ([1, 2], "u32", "65538"),
-        ([0, 0, 1, 0], "u64", "65536"),
-        ([0x43AF, 0x8000], "f32", "351.0"),
-    ],
-)
-def test_registers_are_numbers_high_word_first(registers: list[int], form: str, value: str) -> None:
-    assert read_value(registers, form) == Decimal(value)
-
-
-@pytest.mark.parametrize("registers", [[0x7FC0, 0], [0xC3AF, 0x8000], [1]])
-def test_registers_that_are_no_amount_are_refused(registers: list[int]) -> None:
-    with pytest.raises(SourceError):
-        read_value(registers, "f32")
-
-
-def test_a_meter_over_modbus_is_read(tmp_path: Path) -> None:
-    pytest.importorskip("pymodbus")
-    program = tmp_path / "server.py"
-    program.write_text(SERVER)
-    with subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        port = server.stdout.readline().strip()
-        settings = SourceSettings(
-            kind="modbus", meter="site", url=f"127.0.0.1:{port}", address=10, value_type="u32"
-        )
-        try:
-            source = open_source(settings)
-            (reading,) = source.sample(NOW).energy
-        finally:
-            server.terminate()
-    assert reading.power_mw == 65_538_000
-    with pytest.raises(SourceError, match="no connection"):
-        source.sample(NOW)
-
-
-SERVER = """
-import socket, struct
-with socket.create_server(("127.0.0.1", 0)) as listening:
-    print(listening.getsockname()[1], flush=True)
-    while True:
-        asking, _ = listening.accept()
-        with asking:
-            head = asking.recv(12)
-            if len(head) == 12:
-                transaction, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", head)
-                assert (function, address, count) == (3, 10, 2)
-                asking.sendall(struct.pack(">HHHBBBHH", transaction, 0, 7, unit, 3, 4, 1, 2))
-"""
-
-
-class AmdError(Exception):
-    """As the library's own."""
-
-
-def amd_library(monkeypatch: pytest.MonkeyPatch, counted: dict[str, object]) -> None:
-    smi = ModuleType("amdsmi")
-    functions = {
-        "AmdSmiException": AmdError,
-        "amdsmi_init": lambda: None,
-        "amdsmi_shut_down": lambda: None,
-        "amdsmi_get_processor_handles": lambda: ["h0"],
-        "amdsmi_get_gpu_device_uuid": lambda _: "4aff74a1-0000-1000-80c2-2dc5c9ee0a10",
-        "amdsmi_get_energy_count": lambda _: counted,
-        "amdsmi_get_power_info": lambda _: {"current_socket_power": 350, "socket_power": "N/A"},
-    }
-    for name, value in functions.items():
-        setattr(smi, name, value)
-    monkeypatch.setitem(sys.modules, "amdsmi", smi)
-
-
-def test_amd_counts_steps_of_a_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    amd_library(monkeypatch, {"energy_accumulator": 10_000_000, "counter_resolution": 15.3})
-    (reading,) = open_source(SourceSettings(kind="amd")).sample(NOW).energy
-    assert (reading.energy_mj, reading.power_mw) == (153_000, 350_000)
-    assert reading.method == "amd_counter"
-
-
-def test_amd_without_a_counter_or_a_library_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    amd_library(monkeypatch, {"energy_accumulator": "N/A"})
-    (fault,) = open_source(SourceSettings(kind="amd")).sample(NOW).faults
-    assert fault.reason == "not_supported"
-    monkeypatch.setitem(sys.modules, "amdsmi", None)
-    with pytest.raises(SourceError, match="not installed"):
-        open_source(SourceSettings(kind="amd"))
 
 
 def recording(folder: Path, rows: list[str], columns: str = "timestamp, power.draw [W]") -> Path:
