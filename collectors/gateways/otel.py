@@ -21,8 +21,18 @@ from collectors.gateways.fields import (
 )
 
 _PREFIX = "gen_ai.usage."
-_INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
-_OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+# OpenInference's names, of spans whose kind it says.
+_INFERENCE = "llm.token_count."
+_INFERENCE_KIND = "openinference.span.kind"
+_INFERENCE_CALLS = frozenset({"LLM", "EMBEDDING", "RERANKER"})
+_INPUT = (
+    *("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+    f"{_INFERENCE}prompt",
+)
+_OUTPUT = (
+    *("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+    f"{_INFERENCE}completion",
+)
 # Vercel's count of what was cached, and of the rest, which it tells since input has both.
 _VERCEL_READ, _VERCEL_FRESH = (
     "ai.usage.cachedInputTokens",
@@ -37,23 +47,29 @@ _READ = (
     *("gen_ai.usage.details.cached_tokens", "gen_ai.usage.input_tokens.cached"),
     *("gen_ai.usage.cache_read_tokens", "gen_ai.usage.cached_input_tokens"),
     *(_VERCEL_READ, "ai.usage.inputTokenDetails.cacheReadTokens"),
+    f"{_INFERENCE}prompt_details.cache_read",
 )
 _WRITTEN = (
     *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"),
     *("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.details.cache_write_tokens"),
     *("gen_ai.usage.details.cache_creation_input_tokens", "gen_ai.usage.cache_write_tokens"),
     *("gen_ai.usage.input_tokens.cache_write", "ai.usage.inputTokenDetails.cacheWriteTokens"),
+    f"{_INFERENCE}prompt_details.cache_write",
 )
 _REASONING = (
     *("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
     *("gen_ai.usage.details.reasoning_tokens", "gen_ai.usage.output_tokens.reasoning"),
     *("ai.usage.reasoningTokens", "ai.usage.outputTokenDetails.reasoningTokens"),
+    f"{_INFERENCE}completion_details.reasoning",
 )
-_TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
+_TOTAL = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", f"{_INFERENCE}total")
 _MODALITY = {
     f"{_PREFIX}{kind}.{side}_tokens": f"{side}.{kind}"
     for kind in ("text", "image", "audio", "video")
     for side in ("input", "output")
+} | {
+    f"{_INFERENCE}prompt_details.audio": "input.audio",
+    f"{_INFERENCE}completion_details.audio": "output.audio",
 }
 _KNOWN = frozenset((*_INPUT, *_OUTPUT, *_READ, *_WRITTEN, *_REASONING, *_MODALITY, *_TOTAL))
 _OPERATION = "gen_ai.operation.name"
@@ -72,6 +88,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         raise GatewayUsageError(
             f"usage.{_OPERATION}: {operation} repeats the model calls in it; send those"
         )
+    _check_kind(usage)
     _check_vercel(usage)
     read = agreed("cache reads", counts_at(usage, _READ))
     written = agreed("cache writes", counts_at(usage, _WRITTEN))
@@ -94,7 +111,7 @@ def read_usage(usage: RawUsage, *, complete: bool = True) -> UsageBody:
         for theirs, ours in _MODALITY.items()
         if (tokens := counts_at(usage, [theirs])[theirs]) is not None
     }
-    own = {name: value for name, value in usage.items() if name.startswith(_PREFIX)}
+    own = {name: value for name, value in usage.items() if name.startswith((_PREFIX, _INFERENCE))}
     added = {"modality": held_to_sides(modality, result), "other": unread(own, _KNOWN)}
     return result | {name: counts for name, counts in added.items() if counts}
 
@@ -108,7 +125,8 @@ def _operation(usage: RawUsage) -> str:
 def _answered(usage: RawUsage) -> int:
     """Tokens that came out: an embedding has none, and its span says nothing of them."""
     silent = all(number is None for number in counts_at(usage, _OUTPUT).values())
-    return 0 if silent and _operation(usage) in _WITHOUT_OUTPUT else needed(usage, *_OUTPUT)
+    without = _operation(usage) in _WITHOUT_OUTPUT or usage.get(_INFERENCE_KIND) == "EMBEDDING"
+    return 0 if silent and without else needed(usage, *_OUTPUT)
 
 
 def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:
@@ -127,6 +145,15 @@ def _totals(usage: RawUsage, *, cached: int, reasoning: int) -> tuple[int, int]:
             " what the rest is"
         )
     return fitting[0]
+
+
+def _check_kind(usage: RawUsage) -> None:
+    """Refuse what OpenInference calls a chain, an agent or a tool: it repeats the calls in it."""
+    kind = usage.get(_INFERENCE_KIND)
+    if isinstance(kind, str) and kind.upper() not in _INFERENCE_CALLS:
+        raise GatewayUsageError(
+            f"usage.{_INFERENCE_KIND}: {kind} repeats the model calls in it; send those"
+        )
 
 
 def _check_vercel(usage: RawUsage) -> None:

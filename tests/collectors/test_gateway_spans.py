@@ -1,5 +1,6 @@
 """Spans of OpenTelemetry become leaves, in whatever spelling; kinds of content."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -97,3 +98,38 @@ def test_kinds_of_content_beyond_their_side_are_refused_where_they_are_read(
 ) -> None:
     with pytest.raises(GatewayUsageError, match="by kind of content"):
         GATEWAYS[gateway](usage)
+
+
+def inference(counts: Mapping[str, int], kind: str = "LLM") -> dict[str, object]:
+    """A span by OpenInference's names."""
+    said = {f"llm.token_count.{name}": number for name, number in counts.items()}
+    return {"openinference.span.kind": kind, **said}
+
+
+@pytest.mark.parametrize(
+    ("counts", "prompt"),
+    [
+        ({"prompt": 2_255, "total": 2_260}, 2_255),
+        ({"prompt": 2_255}, 2_255),
+        # Of Anthropic's, older versions left out what was cached; their total tells.
+        ({"prompt": 10, "total": 2_260}, 2_255),
+    ],
+)
+def test_spans_of_openinference_are_read(counts: dict[str, int], prompt: int) -> None:
+    details = {
+        "prompt_details.cache_read": 512,
+        "prompt_details.cache_write": 1_733,
+        "completion_details.reasoning": 2,
+    }
+    read = GATEWAYS["otel"](inference({**counts, "completion": 5, **details}))
+    assert read["input"] == {"uncached": 10, "cache_read": 512, "cache_write": 1_733}
+    assert read["output"] == {"visible": 3, "reasoning": 2}
+    assert read["input_total"] == prompt
+    assert "other" not in read
+
+
+def test_a_kind_of_openinference_that_repeats_its_calls_is_refused() -> None:
+    for kind in ("AGENT", "CHAIN", "TOOL"):
+        with pytest.raises(GatewayUsageError, match="repeats the model calls"):
+            GATEWAYS["otel"](inference({"prompt": 5, "completion": 1}, kind))
+    assert GATEWAYS["otel"](inference({"prompt": 5}, "EMBEDDING"))["output_total"] == 0
