@@ -57,6 +57,8 @@ def test_published_trace_becomes_its_invoice(
     assert draft["payable"] == total
     (issued,) = command.items("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == total
+    table = command("report", "receivables").stdout
+    assert table.split("Open invoices")[1].count("0.00 │") == 2
     (listed,) = command.items("invoice", "list")
     assert (listed["number"], listed["payable"]) == (issued["number"], total)
     said = command.refusal("invoice", "issue", "acme-list", *period)

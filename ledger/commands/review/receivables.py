@@ -1,5 +1,7 @@
 """`tokenledger report receivables`: what customers owe, and for how long."""
 
+from decimal import Decimal
+
 import click
 
 from ledger import clock
@@ -7,6 +9,7 @@ from ledger.commands.data.show import json_option, print_json, print_table
 from ledger.commands.run.periods import find_asked_entity
 from ledger.commands.serve.database import Database, database_options
 from ledger.domain.billing.receivable import AGES, OpenItem
+from ledger.domain.money import round_minor
 from ledger.domain.period import zone
 from ledger.reports.billing.receivables import ReceivablesReport, receivables_report, to_json
 from ledger.store.queries import Connection
@@ -52,7 +55,7 @@ def _show(report: ReceivablesReport) -> None:
         (
             *(item.number, item.customer_id, item.due_on, item.currency),
             "yes" if item.is_disputed else "",
-            *(item.payable, item.credited, item.paid, item.open),
+            *(round_minor(each, item.currency) for each in _amounts(item)),
             _level(report, item),
         )
         for item in report.invoices
@@ -61,6 +64,10 @@ def _show(report: ReceivablesReport) -> None:
     columns = ("invoice", "customer", "due", "currency", "disputed", *amounts)
     first = ("open", "currency", "due", "customer")
     print_table("Open invoices, those due first", columns, rows, numbers=5, first=first)
+
+
+def _amounts(item: OpenItem) -> tuple[Decimal, ...]:
+    return (item.payable, item.credited, item.paid, item.open)
 
 
 def _level(report: ReceivablesReport, item: OpenItem) -> int:
