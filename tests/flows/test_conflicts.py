@@ -132,11 +132,22 @@ async def test_what_was_offered_can_count_under_an_id_of_its_own(gate: Gate) -> 
     with pytest.raises(InvalidInputError, match="x is the id that is taken"):
         await resolve(gate, conflict_id, "resent", event_id="x")
     assert await waiting(gate) == [conflict_id], "and nothing was sent"
-    with pytest.raises(ConflictError, match="not taken"):
+    with pytest.raises(InvalidInputError, match="taken is an id that is taken"):
         await resolve(gate, conflict_id, "resent", event_id="taken")
-    assert conflict_id in await waiting(gate), "refused, it still waits"
+    assert await waiting(gate) == [conflict_id], "refused, it still waits, and nothing was sent"
     assert await resolve(gate, conflict_id, "resent", event_id="x-2") == ["created"]
     assert await uncached(gate) == 81
+
+
+async def test_a_correction_is_no_other_one_under_another_id(gate: Gate) -> None:
+    await gate.send(keyed(attempt("x", tokens=10)))
+    await gate.send(keyed(correction("x.1", of="x", revision=1, tokens=11)))
+    conflict_id = await conflict_of(gate, keyed(correction("x.2", of="x", revision=1, tokens=12)))
+    with pytest.raises(ConflictError, match="by no id"):
+        await resolve(gate, conflict_id, "resent", event_id="x.3")
+    assert await waiting(gate) == [conflict_id], "and nothing was sent"
+    assert await resolve(gate, conflict_id, "corrected") == ["created"]
+    assert await uncached(gate) == 12
 
 
 def batch(*tokens: int, sequence: int = 1) -> Record:

@@ -6,16 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from ledger.domain.author import Author, check_reason
 from ledger.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from ledger.domain.metering.directory import Directory
-from ledger.domain.metering.judge import KEYED
+from ledger.domain.metering.identities import AWAITED, EventId, same_content
+from ledger.domain.metering.judge import KEYED, keyed_rows
 from ledger.domain.metering.permission import Binding, Fields, Permission
+from ledger.domain.metering.prepare import Prepared
 from ledger.domain.metering.record import ItemOutcome, Record
 from ledger.domain.metering.target import CorrectionTarget
 from ledger.flows.metering.directory import DirectoryCache
-from ledger.flows.metering.ingest import ingest
+from ledger.flows.metering.ingest import prepare_records, store_prepared
 from ledger.flows.metering.limits import IngestLimits
 from ledger.store.metering.conflicts import (
     FoundConflict,
@@ -25,6 +28,7 @@ from ledger.store.metering.conflicts import (
     list_stored,
 )
 from ledger.store.metering.correction import find_corrections
+from ledger.store.metering.event_keys import find_event_keys
 from ledger.store.queries import Connection
 from ledger.wire.limits import CORRECTION, USAGE
 
@@ -33,6 +37,7 @@ RESOLUTIONS: tuple[Resolution, ...] = ("kept", "corrected", "resent")
 # Of the ledger's own, with ids of their own: a numbered source takes no single events.
 SOURCE = "/tokenledger/conflicts"
 _REVISION = re.compile(r"(.+)@\d+", re.DOTALL)
+_ANOTHER = "Name another."
 _DONE = {"created", "suspense", "superseded", "duplicate"}
 
 
@@ -103,8 +108,11 @@ async def resolve_conflict(  # noqa: PLR0913  # what is decided, by whom, and be
             actor=author.actor,
             permission=allowed,
         )
-        (answered,) = await ingest(
-            connection, [record], directory=directory, now=now, limits=limits
+        prepared = await prepare_records([record], now=now, limits=limits)
+        if resolution == "resent":
+            await _check_free(connection, shown.conflict, prepared)
+        (answered,) = await store_prepared(
+            connection, prepared, directory=directory, now=now, limits=limits
         )
         outcomes = list(answered.items())
         _check_taken(conflict_id, outcomes)
@@ -122,6 +130,21 @@ def _permission(bound_to: Fields | None, known: Directory) -> Permission | None:
     binding = Binding.from_fields(bound_to)
     sources = None if binding.sources is None else binding.sources | {SOURCE}
     return replace(binding, sources=sources).permission(known)
+
+
+async def _check_free(connection: Connection, conflict: FoundConflict, prepared: Prepared) -> None:
+    """InvalidInputError where an id is another event's already: sent, it would only be another
+    conflict. What was sent before with this content is no other."""
+    if conflict.form != KEYED:
+        return
+    rows = keyed_rows(prepared).join(prepared.own, on="row")
+    offered = {
+        EventId(conflict.source_id, event_id): UUID(bytes=digest)
+        for event_id, digest in rows.select("id", "digest").iter_rows()
+    }
+    for event, stored in (await find_event_keys(connection, list(offered))).items():
+        if stored.digest != AWAITED and not same_content(stored.digest, offered[event]):
+            raise InvalidInputError(f"{event.event_id} is an id that is taken.", _ANOTHER, "id")
 
 
 def _check_taken(conflict_id: int, outcomes: Sequence[ItemOutcome]) -> None:
@@ -160,8 +183,12 @@ def _under(
     if not event_id:
         raise InvalidInputError("No id is given.", "Name the id it is to have.", "id")
     if conflict.form == KEYED and event_id == conflict.event_id:
-        # Sent, it would only be another conflict.
-        raise InvalidInputError(f"{event_id} is the id that is taken.", "Name another.", "id")
+        raise InvalidInputError(f"{event_id} is the id that is taken.", _ANOTHER, "id")
+    if any(event.get("type") == CORRECTION for event in events):
+        raise ConflictError(
+            "A correction is told from others by what it corrects and its revision, and by no id.",
+            "Resolve it as corrected, or as kept.",
+        )
     source = conflict.source if conflict.form == KEYED else SOURCE
     several = len(events) > 1
     return [
