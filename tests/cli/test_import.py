@@ -148,6 +148,19 @@ def test_a_rate_far_from_the_one_before_is_told_once(
     assert command("import", "fx", path).stderr == ""
 
 
+def test_a_rate_of_what_is_no_currency_is_entered_and_told(
+    command: CommandLine, tmp_path: Path
+) -> None:
+    path = tmp_path / "rates.csv"
+    rows = (
+        "2001-03-28,EUR,DEM,1.95583,bank\n2001-03-28,EUR,USQ,0.88,bank\n2001-03-28,EUR,USD,0.88,b\n"
+    )
+    path.write_text(f"day,base,quote,rate,source\n{rows}")
+    done = command("import", "fx", path)
+    assert "3 FX rates entered" in done.stdout
+    assert "No currency of today's ISO 4217: DEM, USQ." in done.stderr
+
+
 def test_a_rate_that_was_not_quoted_is_skipped_and_one_that_is_no_number_is_not(
     command: CommandLine, tmp_path: Path
 ) -> None:

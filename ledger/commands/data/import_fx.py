@@ -12,6 +12,7 @@ from ledger.commands.data.show import json_option
 from ledger.commands.options import row_options
 from ledger.commands.serve.database import Database, author_of, database_options
 from ledger.domain.author import Author
+from ledger.domain.money import MINOR_DIGITS
 from ledger.flows.reference.fx_jumps import enter_and_compare
 from ledger.store.cost.cost_inputs import RateBefore
 from ledger.store.queries import Connection
@@ -20,6 +21,7 @@ from ledger.wire.inputs import FxRate, NewFxRates, read_input
 # What publishers write where a currency was not quoted that day, in small letters.
 NOT_QUOTED = frozenset({"n/a", "na", "nd", "nan", "null", "-", ".", ""})
 JUMPS_SHOWN = 3
+KNOWN = frozenset(MINOR_DIGITS)
 
 
 @click.command("fx")
@@ -76,6 +78,13 @@ def fx(
         click.echo(_told(jump), err=True)
     if len(jumps) > JUMPS_SHOWN:
         click.echo(f"And {len(jumps) - JUMPS_SHOWN:,} more rates.", err=True)
+    unknown = sorted({code for rate in rates for code in (rate.base, rate.quote)} - KNOWN)
+    if unknown:
+        click.echo(
+            f"No currency of today's ISO 4217: {', '.join(unknown)}. Where one is misspelt, its"
+            " rate will be missed: enter it again.",
+            err=True,
+        )
     skipped = len(rows) - len(quoted)
     entered = {"FX rate": written}
     report("fx", rows=read, entered=entered, as_json=as_json, skipped=skipped)
