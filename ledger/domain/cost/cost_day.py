@@ -106,9 +106,10 @@ def _in_a_table(runs: pl.DataFrame, taken: pl.DataFrame, groups: int) -> pl.Data
     if not 0 < groups * known.size <= taken.height or taken.dtypes != [pl.Int64] * taken.width:
         return None
     table, end = np.zeros((groups, known.size, 1 + len(AMOUNTS)), np.int64), 0
+    said = taken.get_columns()
     for group, busy_s, count in runs.select("group", "busy_s", "counts").iter_rows():
         if group is not None:
-            keys, *columns = (column[end : end + count].to_numpy() for column in taken)
+            keys, *columns = (column.slice(end, count).to_numpy() for column in said)
             add_lines(table[group], known, keys, busy_s, tuple(columns))
         end += count
     group, key = np.nonzero(table[:, :, 0])

@@ -6,6 +6,7 @@ Invariant: of a day that is added up the differences sum to its windows as they 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from ledger.domain.apportion import amount_of, units_of
@@ -79,9 +80,9 @@ def meter_days(
 ) -> dict[MeterDay, MeterSums]:
     """What windows of meters that `come` in place of those `gone` add to days that are `told`, with
     all that is `standing` of those told from now on, though it be nothing."""
-    sums = dict(standing)
+    sums, day_of = dict(standing), cache(utc_day)
     for (gpu, window), value in come:
-        key = gpu, utc_day(window)
+        key = gpu, day_of(window)
         if key in told:
             moved = sums.get(key, MeterSums()).plus(MeterSums.of(value))
             before = gone.get((gpu, window))

@@ -63,7 +63,8 @@ async def _sum_meters(
     days = days_about((windows[0], windows[-1]))
     known = await cost_days.find_meter_days(connection, gpu_uuids=gpus, days=days)
     over = [day for day in days if day + DAY <= context.now]
-    moved = {(gpu, utc_day(window)) for (gpu, window), _, _ in changes.meters}
+    day_of = {window: utc_day(window) for window in windows}
+    moved = {(gpu, day_of[window]) for (gpu, window), _, _ in changes.meters}
     fresh = {(gpu, day) for gpu in gpus for day in over} - known
     standing = await cost_days.sum_standing_meters(connection, fresh)
     begun = {key: standing.get(key, MeterSums()) for key in fresh & {*standing, *moved}}

@@ -103,12 +103,12 @@ def _encoded(lines: LineRuns, runs: Sequence[int]) -> Iterator[_Arrays]:
     ends = np.cumsum(lines.counts)
     for run in runs:
         end, count = int(ends[run]), int(lines.counts[run])
-        values = _values([column[end - count : end] for column in columns])
+        values = _values([column.slice(end - count, count) for column in columns])
         octets = writer.write(values)
         size = len(octets) // len(values)
         length, pieces = size.to_bytes(4, "big"), list[Buffer]()
-        for at, there in enumerate(map(np.any, values)):
-            pieces += (length, octets[at * size : (at + 1) * size]) if there else (_NULL,)
+        for at, row in enumerate(values):
+            pieces += (length, octets[at * size : (at + 1) * size]) if row.any() else (_NULL,)
         yield _Arrays(pieces, sha256(octets).digest())
 
 
