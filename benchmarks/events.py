@@ -141,12 +141,14 @@ def _body(
         ended = number * SPAN_MS // events
         # A fixed mixing of the number, so that no field follows from the one before.
         mixed = (number * 2_654_435_761 >> 7) & most
-        first = ended - 900 - mixed * 3
-        started = first - 40 - mixed
+        # Attempts last as long and count as much however many customers there are.
+        attempt = mixed % VARIETY
+        first = ended - 900 - attempt * 3
+        started = first - 40 - attempt
         lines.append(
             f"{head}{event_id}{middle}{_second(ended // 1000)}.{ended % 1000:03d}Z{who[mixed]}"
             f'{_second(started // 1000)}.{started % 1000:03d}Z","first_token_at":"'
-            f"{_second(first // 1000)}.{first % 1000:03d}Z{spent[mixed]}"
+            f"{_second(first // 1000)}.{first % 1000:03d}Z{spent[attempt]}"
         )
     return "\n".join(lines).encode()
 
@@ -179,4 +181,4 @@ def _second(seconds: int) -> str:
 @cache
 def _attempts(named: int) -> tuple[list[str], list[str]]:
     variety = max(VARIETY, 1 << (named - 1).bit_length())
-    return [_who(n, named) for n in range(variety)], [_spent(n) for n in range(variety)]
+    return [_who(n, named) for n in range(variety)], [_spent(n) for n in range(VARIETY)]

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -92,6 +94,22 @@ def test_columnar_batches_hold_the_same_events_in_fewer_bytes() -> None:
         assert event["id"] == f"{one.header.epoch}.{one.header.sequence}.{ordinal}"
     assert [event["data"]["usage"] for event in found] == [e["data"]["usage"] for e in said]
     assert len(one.body) / one.events < 150
+
+
+def test_attempts_last_as_long_and_count_as_much_however_many_customers_there_are() -> None:
+    def found(named: int) -> set[tuple[timedelta, str]]:
+        batches = list(events.sequenced(2 * events.VARIETY, named=named))
+        return {_lasts_and_counts(json.loads(line)) for line in lines(batches)}
+
+    few = found(events.CUSTOMERS)
+    assert len(few) == events.VARIETY
+    assert found(100_000) == few
+
+
+def _lasts_and_counts(event: dict[str, Any]) -> tuple[timedelta, str]:
+    data = event["data"]
+    ended, started = map(datetime.fromisoformat, (event["time"], data["started_at"]))
+    return ended - started, json.dumps(data["usage"])
 
 
 def test_a_sequenced_event_has_its_place_as_its_id() -> None:
