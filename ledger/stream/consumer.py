@@ -202,7 +202,7 @@ class Worker:
         filled = {n: records for n, records in fresh.items() if records}
         if self.unheard():
             await self._hear_witness(filled)
-        waiting = deque(portions(filled, self.isolation, self.pipeline.share))
+        waiting = deque(portions(filled, self.isolation))
         idle = not waiting
         # Bodies are laid out anew when they are decoded: whoever waits here must not keep them.
         del polled, fresh, filled

@@ -26,8 +26,8 @@ MADV_DONTNEED, MADV_PAGEOUT = 4, 21
 COLLECT_AFTER = (50_000, 20, 100)
 # How much must be resident before heaps are asked for what they keep free, and how far above what
 # is left they are asked again: it takes 5 ms, and as long to take the pages anew. Where more than
-# FULL_BYTES are left, less is to be taken on at once.
-RESIDENT_BYTES_MIN, GROWTH, FULL_BYTES = 340 * 2**20, 1.1, 360 * 2**20
+# FULL_BYTES are left all the same, less is to be taken on at once.
+FULL_BYTES, GROWTH = 340 * 2**20, 1.03
 _STATM, _PAGE_BYTES = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 _MAPS, _COMPILER = Path("/proc/self/maps"), "llvmlite"
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r[w-][x-])p .*/libllvmlite\.so$", re.MULTILINE)
@@ -75,7 +75,7 @@ class Heaps:
     `is_full` says whether FULL_BYTES and more were left when they were asked last.
     """
 
-    resident_bytes_max: float = RESIDENT_BYTES_MIN
+    resident_bytes_max: float = FULL_BYTES
     is_full: bool = False
 
     def look(self) -> None:
@@ -83,7 +83,7 @@ class Heaps:
         if _STATM.exists() and _resident_bytes() > self.resident_bytes_max:
             _trim()
             left = _resident_bytes()
-            self.resident_bytes_max = max(RESIDENT_BYTES_MIN, GROWTH * left)
+            self.resident_bytes_max = max(FULL_BYTES, GROWTH * left)
             self.is_full = left > FULL_BYTES
 
 

@@ -16,7 +16,7 @@ from ledger.stream.memory import Heaps, give_back_compiler
 
 WRITERS = 2
 # One is decoded, one encoded and one copied; a fourth would only wait, and take memory.
-IN_FLIGHT_MAX, SHARE_WHERE_FULL = 3, 0.5
+IN_FLIGHT_MAX = 3
 Read = TypeVar("Read")
 
 
@@ -64,11 +64,6 @@ class Pipeline(Generic[Read]):
     def in_flight_max(self) -> int:
         """How many batches may be on their way at once: one less where memory is full."""
         return IN_FLIGHT_MAX - self._heaps.is_full
-
-    @property
-    def share(self) -> float:
-        """How much of a full batch the next may hold: half of it where memory is full."""
-        return SHARE_WHERE_FULL if self._heaps.is_full else 1
 
     def send(self, batch: PendingBatch) -> "asyncio.Task[list[RecordOutcome]]":
         """Start a batch behind those sent before; the task raises what `commit` raises."""

@@ -16,16 +16,15 @@ _COUNT_DIGITS = 10
 
 
 def portions(
-    fresh: Mapping[int, Sequence[Any]], isolation: Isolation, part: float = 1
+    fresh: Mapping[int, Sequence[Any]], isolation: Isolation
 ) -> Iterator[Mapping[int, Sequence[Any]]]:
-    """The batches of what was polled, each of them `part` of a full one at most; partitions where
-    something failed come last."""
+    """The batches of what was polled; partitions where something failed come last."""
     portion, filled = dict[int, list[Any]](), 0.0
     for partition, records in sorted(fresh.items(), key=lambda each: isolation.meets(each[0])):
         for record in records:
             at_once = isolation.share(partition, record.offset)
             share = 1 / at_once if at_once else share_of(record)
-            if portion and filled + share > part:
+            if portion and filled + share > 1:
                 yield portion
                 portion, filled = {}, 0.0
             portion.setdefault(partition, []).append(record)

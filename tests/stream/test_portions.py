@@ -34,12 +34,6 @@ def test_records_of_many_bytes_are_cut(most: int, headers: tuple[tuple[str, byte
     assert [len(portion[0]) for portion in portions(polled, Isolation())] == [4, 2]
 
 
-def test_where_memory_is_full_a_batch_holds_half_as_much() -> None:
-    polled = {0: [columns(n, BATCH_EVENTS // 4) for n in range(6)]}
-    sizes = [len(portion[0]) for portion in portions(polled, Isolation(), 0.5)]
-    assert sizes == [2, 2, 2]
-
-
 LIES = [b"nine", b"-1", b"", b"9" * 5_000, str(BATCH_EVENTS * 9).encode()]
 
 
