@@ -6,6 +6,7 @@ rows merge up to a kept cut-off and never across it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from ledger.domain.frames import only
+from ledger.domain.frames import only, with_series
 from ledger.domain.metering.extra_rows import EXTRA_DELTA_COLUMNS
 from ledger.domain.metering.fact import MARKS
 from ledger.domain.metering.merged_rows import added_up
@@ -41,9 +42,6 @@ Added = Mapping[str, Sequence[pl.DataFrame]]
 _UNSEEN = -1
 # How many steps one transaction takes: it keeps new cut-offs out.
 STEPS = 16
-# So many rows are written at once: of very many keys a step has more, and what is made of rows
-# takes several times their memory.
-ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +66,13 @@ class SumKind:
         """What is merged."""
         return (*self.keys, *self.following, *(self.counts or ("mask",)))
 
-    def merged(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def merged(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Rows of many batches, each under the first kept cut-off that sees it, added up, in their
-        order."""
+        order, some at a time."""
         if self.counts:
             keys = list(dict.fromkeys((*self.order, "seen_at")))
             return added_up(frame, keys, self.counts, self.following)
-        return _either(frame, self.keys).sort(self.order)
+        return iter([_either(frame, self.keys).sort(self.order)])
 
 
 def _rows_of(columns: Sequence[str], frame: pl.DataFrame) -> Rows:
@@ -222,44 +220,56 @@ async def sum_pending(connection: Connection) -> Summed:
 
 
 async def _sum_some(connection: Connection, closed: int) -> Summed:
-    chosen = await SUMS["choose_sums"].values(connection, PendingSum, closed=closed)
+    chosen = deque(await SUMS["choose_sums"].values(connection, PendingSum, closed=closed))
     damaged = min((batch.batch_seq for batch in chosen if batch.is_damaged), default=None)
-    whole = [batch for batch in chosen if damaged is None or batch.batch_seq < damaged]
-    if whole:
-        await _sum(connection, whole)
-    return Summed(len(whole), damaged)
+    while damaged is not None and chosen and chosen[-1].batch_seq >= damaged:
+        chosen.pop()
+    batch_seqs = [batch.batch_seq for batch in chosen]
+    if batch_seqs:
+        await _sum(connection, chosen)
+        await SUMS["delete_sums"].run(connection, batch_seqs=batch_seqs)
+    return Summed(len(batch_seqs), damaged)
 
 
-async def _sum(connection: Connection, chosen: Sequence[PendingSum]) -> None:
+async def _sum(connection: Connection, chosen: deque[PendingSum]) -> None:
     added = await asyncio.to_thread(_read, chosen)
     # One kind after the other, and its rows some at a time: of many customers each is large.
     for name, kind in KINDS.items():
-        merged = await asyncio.to_thread(_merge, name, kind, added)
-        for part in merged.iter_slices(ROWS_AT_ONCE):
-            await copy_binary(connection, kind.table, await asyncio.to_thread(kind.encode, part))
-    await SUMS["delete_sums"].run(connection, batch_seqs=[batch.batch_seq for batch in chosen])
+        await _copy(connection, kind, _merge(name, kind, added))
 
 
-def _read(chosen: Sequence[PendingSum]) -> Added:
-    """What batches add, by kind."""
+async def _copy(connection: Connection, kind: SumKind, parts: Iterator[pl.DataFrame]) -> None:
+    def encoded() -> Rows | None:
+        part = next((part for part in parts if part.height), None)
+        return None if part is None else kind.encode(part)
+
+    while (rows := await asyncio.to_thread(encoded)) is not None:
+        await copy_binary(connection, kind.table, rows)
+
+
+def _read(chosen: deque[PendingSum]) -> Added:
+    """What batches add, by kind; what they are stored as is let go as it is read."""
     added: dict[str, list[pl.DataFrame]] = {name: [] for name in KINDS}
-    for batch in chosen:
+    while chosen:
+        batch = chosen.popleft()
         for name, octets in batch.octets.items():
             added[name].append(_placed(batch, pl.read_ipc(BytesIO(octets))))
     return added
 
 
-def _merge(name: str, kind: SumKind, added: Added) -> pl.DataFrame:
-    """What batches add of a kind, merged; nothing where that is nothing."""
+def _merge(name: str, kind: SumKind, added: Added) -> Iterator[pl.DataFrame]:
+    """What batches add of a kind, merged, some rows at a time; nothing where that is nothing."""
     frames = [*added[name], *(_worked(added["usage"]) if name == "activity" else ())]
     columns = (*kind.columns, "batch_seq", "seen_at")
     filled = [only(frame, columns) for frame in frames if frame.height]
-    return kind.merged(pl.concat(filled)) if filled else pl.DataFrame()
+    if filled:
+        # Each batch has its numbers as narrow as they are.
+        yield from kind.merged(pl.concat(filled, how="vertical_relaxed"))
 
 
 def _worked(usage: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The activity that usage says: of what was worked on in its window."""
-    output = (pl.col("visible") + pl.col("reasoning")).alias("output")
+    output = (pl.col("visible").cast(pl.Int64) + pl.col("reasoning")).alias("output")
     for frame in usage:
         here = frame.filter(pl.col("engine_key_id").is_not_null())
         yield here.with_columns(output).select(*KINDS["activity"].columns, "batch_seq", "seen_at")
@@ -288,7 +298,8 @@ def _either(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 def _encode(kind: SumKind, frame: pl.DataFrame) -> bytes:
     octets = BytesIO()
-    frame.select(*kind.columns, *kind.beside).write_ipc(octets, compression="zstd")
+    narrow = with_series(frame, *(frame[name].shrink_dtype() for name in kind.counts))
+    narrow.select(*kind.columns, *kind.beside).write_ipc(octets, compression="zstd")
     return octets.getvalue()
 
 

@@ -281,7 +281,7 @@ async def test_sums_never_wrap(gate: Gate, superuser: Connection) -> None:
     worker, largest = gate.connection, 2**63 - 1
     for n in range(4):
         await gate.send(keyed(attempt(f"e{n}", tokens=1)))
-    for (batch_seq,) in await worker.fetch("SELECT batch_seq FROM pending_sum"):
+    for batch_seq in await pending(worker):
         usage = await usage_of(worker, batch_seq)
         sums = EncodedSums.of({"usage": usage.with_columns(pl.lit(largest).alias("uncached"))})
         assert sums.reach == largest
@@ -299,6 +299,27 @@ async def test_sums_never_wrap(gate: Gate, superuser: Connection) -> None:
     assert await sum_windows(worker) == 2
     assert await seen_wide(worker) == [4 * largest + 2] * 2
     assert await rows(worker, "usage_delta") == 5
+
+
+async def test_counts_that_are_kept_narrow_add_up_past_their_width(gate: Gate) -> None:
+    worker = gate.connection
+    used = {"input": {"uncached": 100, "cache_read": 100, "cache_write": 0}}
+    used["output"] = {"visible": 100, "reasoning": 100}
+    for n in range(3):
+        await gate.send(keyed(attempt(f"e{n}", usage=used)))
+    await gate.send(keyed(attempt("f", usage=used), attempt("g", tokens=10**6)))
+    dtypes = {(await usage_of(worker, n))["visible"].dtype for n in await pending(worker)}
+    assert dtypes == {pl.Int8, pl.Int32}
+    assert await sum_windows(worker) == 4
+    billed = await worker.fetchrow("SELECT sum(uncached), sum(visible) FROM usage_delta")
+    assert tuple(billed or ()) == (400 + 10**6, 400 + 2 * 10**6)
+    assert await worker.fetchval("SELECT sum(output) FROM activity_delta") == 800 + 2 * 10**6
+
+
+async def pending(connection: Connection) -> list[int]:
+    """The batches that wait to be summed."""
+    waiting = await connection.fetch("SELECT batch_seq FROM pending_sum ORDER BY batch_seq")
+    return [int(batch_seq) for (batch_seq,) in waiting]
 
 
 def test_a_count_without_a_positive_of_its_own_has_a_reach() -> None:

@@ -1,51 +1,74 @@
 """Adds rows of many batches up by their keys, in the order of these: by whole numbers alone, which
 are sorted several times as fast as rows are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
 from ledger.domain.arrays import Ints
-from ledger.domain.frames import rows_at, with_series
-from ledger.domain.metering.numbering import combined, first_rows
+from ledger.domain.frames import keep_rows, rows_at, with_series
+from ledger.domain.metering.numbering import combined, first_rows, ranked
 
 # Below what any key or number of a batch is: nothing stands before something.
 _NOTHING = -(2**63)
 _DECIDING = "usage_key_id"
+# Of very many keys what is merged, and what is made of it, takes several times its own memory.
+ROWS_AT_ONCE = 65_536
 
 
 def added_up(
-    frame: pl.DataFrame, keys: Sequence[str], counts: Sequence[str], following: Sequence[str] = ()
-) -> pl.DataFrame:
+    frame: pl.DataFrame,
+    keys: Sequence[str],
+    counts: Sequence[str],
+    following: Sequence[str] = (),
+    at_once: int = ROWS_AT_ONCE,
+) -> Iterator[pl.DataFrame]:
     """A row for all that have the same `keys`, in their order, with the sums of `counts`, the last
     and first `batch_seq`, and whatever else the first row says; none where all come to nothing.
 
-    `following` are those of the keys that `usage_key_id` decides, which is a key too.
+    `following` are those of the keys that `usage_key_id` decides, which is a key too. There are
+    `at_once` rows of a frame, or fewer.
     """
     codes, size = combined(_ranks(frame, keys, following), frame.height)
-    sums = {name: _summed(frame[name], codes, size) for name in counts}
-    moved = np.flatnonzero(np.any([values != 0 for values in sums.values()], axis=0))
+    for begin in range(0, size, at_once):
+        rows = np.flatnonzero((begin <= codes) & (codes < begin + at_once))
+        # In their order, so that what is read of a column lies side by side.
+        yield _merged(frame, rows, codes[rows] - begin, counts)
+
+
+def _merged(frame: pl.DataFrame, rows: Ints, codes: Ints, counts: Sequence[str]) -> pl.DataFrame:
+    """Some rows, a number's as one."""
+    size = int(codes.max()) + 1
+    sums = {name: _summed(_values(frame[name], rows), codes, size) for name in counts}
+    first, last = _ends(_values(frame["batch_seq"], rows), codes, size)
+    leads = rows[first_rows(codes, size)]
     others = [name for name in frame.columns if name not in {*counts, "batch_seq"}]
-    first, last = _ends(frame["batch_seq"].to_numpy(), codes, size)
-    return with_series(
-        rows_at(frame, others, first_rows(codes, size)[moved]),
-        *(pl.Series(name, values[moved]) for name, values in sums.items()),
-        pl.Series("batch_seq", last[moved]),
-        pl.Series("first_batch_seq", first[moved]),
+    merged = with_series(
+        rows_at(frame, others, leads),
+        *(pl.Series(name, values) for name, values in sums.items()),
+        pl.Series("batch_seq", last),
+        pl.Series("first_batch_seq", first),
     )
+    return keep_rows(merged, np.any([values != 0 for values in sums.values()], axis=0))
+
+
+def _values(series: pl.Series, rows: Ints) -> Ints:
+    return series[pl.Series(rows.astype(np.uint32))].cast(pl.Int64).to_numpy()
 
 
 def _ranks(
     frame: pl.DataFrame, keys: Sequence[str], following: Sequence[str]
-) -> list[tuple[Ints, int]]:
-    ranks = {name: _ranked(frame[name]) for name in keys if name not in following}
-    for name in following:
-        # Of each key once: texts are slow to put in order.
-        codes, size = ranks[_DECIDING]
-        ranked, count = _ranked(frame[name][first_rows(codes, size)])
-        ranks[name] = ranked[codes], count
-    return [ranks[name] for name in keys]
+) -> Iterator[tuple[Ints, int]]:
+    """The place of each row by each key; only one of them is there at a time, and what decides."""
+    deciding, size = _ranked(frame[_DECIDING])
+    for name in keys:
+        if name in following:
+            # Of each key once: texts are slow to put in order.
+            ranks, count = _ranked(frame[name][first_rows(deciding, size)])
+            yield ranks[deciding], count
+        else:
+            yield (deciding, size) if name == _DECIDING else _ranked(frame[name])
 
 
 def _ranked(series: pl.Series) -> tuple[Ints, int]:
@@ -54,9 +77,7 @@ def _ranked(series: pl.Series) -> tuple[Ints, int]:
         return np.zeros(len(series), np.int64), 1
     if series.dtype == pl.String:
         return _ranked_texts(series)
-    numbers = series.to_physical().fill_null(_NOTHING).to_numpy()
-    values, ranks = np.unique(numbers, return_inverse=True)
-    return ranks, values.size
+    return ranked(series.to_physical().fill_null(_NOTHING).to_numpy())
 
 
 def _ranked_texts(series: pl.Series) -> tuple[Ints, int]:
@@ -65,9 +86,9 @@ def _ranked_texts(series: pl.Series) -> tuple[Ints, int]:
     return ranks.fill_null(0).to_numpy(), len(values) + 1
 
 
-def _summed(series: pl.Series, codes: Ints, size: int) -> Ints:
+def _summed(values: Ints, codes: Ints, size: int) -> Ints:
     sums = np.zeros(size, np.int64)
-    np.add.at(sums, codes, series.to_numpy())
+    np.add.at(sums, codes, values)
     return sums
 
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ledger.domain.frames import MANY_ROWS
 
 TEXT_DIGEST = b"text1"
+# What rows say is objects of Python while it is hashed: of more rows at once these would be most of
+# what a batch takes.
+ROWS_AT_ONCE = 8_192
 _BEGUN = blake2b(digest_size=16, person=TEXT_DIGEST)
 # A digest is two of them.
 DigestWords = NDArray[np.uint64]
@@ -21,7 +24,14 @@ DigestWords = NDArray[np.uint64]
 
 def digest_texts(kind: str, texts: pl.DataFrame, tags: Mapping[str, str], rows: int) -> DigestWords:
     """Two words for each of so many rows; the columns of `texts` are among those that have tags."""
-    return digest_octets(_joined(kind, texts, [tags[name] for name in texts.columns], rows))
+    named = [tags[name] for name in texts.columns]
+    if rows <= ROWS_AT_ONCE:
+        return digest_octets(_joined(kind, texts, named, rows))
+    parts = [
+        digest_octets(_joined(kind, part, named, part.height))
+        for part in texts.iter_slices(ROWS_AT_ONCE)
+    ]
+    return np.concatenate(parts)
 
 
 def digest_octets(texts: Sequence[bytes]) -> DigestWords:

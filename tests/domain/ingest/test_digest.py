@@ -4,10 +4,13 @@ import json
 from typing import Any
 from uuid import UUID
 
+import polars as pl
+
 from ledger.domain.arrays import WORD
 from ledger.domain.metering.contents import contents
 from ledger.domain.metering.prepare import prepare
 from ledger.domain.metering.record import Record
+from ledger.domain.metering.texts import ROWS_AT_ONCE, digest_texts
 from ledger.wire.batch import BatchHeader
 from tests.domain.ingest.test_decode import NOW, prepared
 from tests.wire.samples import counters_event, energy_event, usage_event
@@ -148,3 +151,15 @@ GOLDEN = [
     "01039833-4ab9-d0d0-8c6d-e4c584bd34f2",
     "013b105a-257f-bda8-b5a6-6dc93ed73e54",
 ]
+
+
+def test_texts_of_many_rows_have_the_digests_that_each_has_by_itself() -> None:
+    tags = {"who": "w", "what": "a"}
+    rows = 2 * ROWS_AT_ONCE + 1
+    # One that says the same in all rows of a part, and one of which some say nothing.
+    who = [None if n % 7 == 0 else f"c-{n % 5_000}" for n in range(rows)]
+    texts = pl.DataFrame({"who": who, "what": [f"m-{n // ROWS_AT_ONCE}" for n in range(rows)]})
+    many = digest_texts("names", texts, tags, rows)
+    assert many.shape == (rows, 2)
+    for n in (0, 1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE):
+        assert (digest_texts("names", texts[n : n + 1], tags, 1)[0] == many[n]).all()

@@ -43,6 +43,17 @@ def frame_of(rows: Sequence[Row]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=SCHEMA, orient="row")
 
 
+def merged_of(rows: Sequence[Row]) -> pl.DataFrame:
+    """What they come to, two rows at a time."""
+    frame = frame_of(rows)
+    parts = list(added_up(frame, KEYS, ("requests", "visible"), ("customer_id",), at_once=2))
+    assert all(part.height <= 2 for part in parts)
+    whole = list(added_up(frame, KEYS, ("requests", "visible"), ("customer_id",)))
+    assert len(whole) == 1
+    assert pl.concat(parts).equals(whole[0])
+    return whole[0]
+
+
 @given(ROWS)
 def test_rows_of_the_same_keys_are_one_with_their_sums(rows: list[Row]) -> None:
     walked: dict[tuple[object, ...], tuple[int, int, int, int]] = {}
@@ -54,7 +65,7 @@ def test_rows_of_the_same_keys_are_one_with_their_sums(rows: list[Row]) -> None:
             max(there[2], number),
             min(there[3], number),
         )
-    merged = added_up(frame_of(rows), KEYS, ("requests", "visible"), ("customer_id",))
+    merged = merged_of(rows)
     windows = merged["window_start"].to_physical() // WINDOW_US
     said = merged.with_columns(windows).select(
         *("usage_key_id", "window_start", "seen_at", "requests", "visible"),
@@ -68,5 +79,5 @@ def test_rows_of_the_same_keys_are_one_with_their_sums(rows: list[Row]) -> None:
 
 @given(ROWS)
 def test_they_are_in_the_order_of_their_keys(rows: list[Row]) -> None:
-    merged = added_up(frame_of(rows), KEYS, ("requests", "visible"), ("customer_id",))
+    merged = merged_of(rows)
     assert merged.equals(merged.sort(KEYS))

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.domain.frames import MANY_ROWS
-from ledger.domain.metering.numbering import combined, first_rows, grouped, numbered
+from ledger.domain.metering.numbering import (
+    combined,
+    first_rows,
+    grouped,
+    numbered,
+    ranked,
+    searched,
+)
 
 KEYS = st.lists(st.tuples(st.integers(-2, 2), st.integers(0, 2**62)), max_size=30)
 
@@ -50,3 +57,17 @@ def test_rows_are_numbered_by_what_they_say(rows: int) -> None:
     pairs = set(zip(codes.tolist(), frame.rows(), strict=True))
     assert len(pairs) == count == len({code for code, _ in pairs})
     assert set(codes.tolist()) == set(range(count))
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 20_000])
+def test_values_are_ranked_and_found_alike_however_many(size: int) -> None:
+    draw = np.random.default_rng(size)
+    there = np.sort(draw.integers(-(2**63), 2**63 - 1, size // 3 + 1))
+    values = there[draw.integers(0, there.size, size)]
+    distinct = np.array(sorted(set(values.tolist())), np.int64)
+    places, count = ranked(values)
+    assert count == distinct.size
+    assert (distinct[places] == values).all()
+    assert (there[searched(there, values)] == values).all()
+    above = np.array([*values, 2**63 - 1], np.int64)
+    assert searched(there[:-1], above)[-1] == there.size - 1
