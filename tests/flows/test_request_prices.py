@@ -112,9 +112,9 @@ async def test_discounts_minimums_and_traces_know_requests(worker: Connection) -
     await settle(worker)
     assert await revenue(worker) == {1: Decimal("5.125")}
     lines = await issued(worker)
-    assert lines[0] == ("Discount, Half", 1, "-0.125")
+    assert lines[-1] == ("Discount, Half", 1, "-0.125")
     invoice = await find_invoice(worker, await worker.fetchval("SELECT number FROM invoice"))
-    traced = await trace_invoice_line(worker, invoice=invoice, line_no=3, limit=10)
+    traced = await trace_invoice_line(worker, invoice=invoice, line_no=2, limit=10)
     assert traced.line.key.meter == "requests"
     await agree(worker)
 

@@ -63,9 +63,9 @@ async def test_each_prices_its_models_in_periods_of_its_own(worker: Connection) 
         ("Output tokens, llama, tier standard", "27")
     ]
     assert await lines_of(worker, "sub-qwen", NOVEMBER + 12 * DAY) == [
-        ("Fee, Support", "300"),
         ("Output tokens, all models, first 1,000,000", "10"),
         ("Output tokens, all models, above 1,000,000", "5.6"),
+        ("Fee, Support", "300"),
     ]
     waiting = await worker.fetch(
         """SELECT k.model, c.unpriced, sum(c.quantity)::int AS n FROM charge c
