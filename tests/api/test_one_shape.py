@@ -46,7 +46,8 @@ ONES: dict[str, tuple[str, ...]] = {
 }
 # What a row says of itself in other words than the body that entered it.
 TOLD_OTHERWISE = {
-    "rate-cards": {"prices"},
+    # Terms told as prices of its own, and what card it began like.
+    "rate-cards": {"prices", "like"},
     "site-costs": {"standing", "demand", "tiers", "percent", "bill"},
     "deployments": {"weights"},
     # The terms of its kind, told as params.

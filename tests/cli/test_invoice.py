@@ -57,7 +57,7 @@ def test_published_trace_becomes_its_invoice(
     assert draft["payable"] == total
     (issued,) = command.items("invoice", "issue", "acme-list", *period)
     assert issued["payable"] == total
-    table = command("report", "receivables").stdout
+    table = command("report", "receivables", "--wide").stdout
     assert table.split("Open invoices")[1].count("0.00 │") == 2
     (listed,) = command.items("invoice", "list")
     assert (listed["number"], listed["payable"]) == (issued["number"], total)
