@@ -15,6 +15,7 @@ from collectors.reading import GpuEnergyReading
 from collectors.source_settings import SourceSettings
 from collectors.sources.pages import PageSource
 from collectors.sources.source import SourceSample
+from collectors.sources.units import JOULE, WATT, scale_of
 from ledger.wire import meter_reasons as reasons
 from ledger.wire.units import BLANK_VALUE_MIN
 
@@ -27,12 +28,6 @@ CREATED = "_created"
 UUID_LABELS = ("UUID", "uuid", "gpu_uuid")
 SLICE_LABELS = ("GPU_I_ID", "gpu_i_id", "gpu_instance_id")
 _SAID = re.compile(r"^#\s+(HELP|UNIT)\s+(\S+)\s+(.*)$", re.MULTILINE)
-_UNITS = (
-    (re.compile(r"(?i)millijoule|_mj(_|$)|\bmJ\b"), Decimal(1)),
-    (re.compile(r"(?i)joule|_j(_|$)|\bJ\b"), Decimal(1000)),
-    (re.compile(r"(?i)milliwatt|_mw(_|$)|\bmW\b"), Decimal(1)),
-    (re.compile(r"(?i)watt|_w(_|$)|\bW\b"), Decimal(1000)),
-)
 
 
 def open_dcgm(settings: SourceSettings) -> PageSource:
@@ -42,18 +37,18 @@ def open_dcgm(settings: SourceSettings) -> PageSource:
 
 def read_dcgm(text: str, now: datetime) -> SourceSample:
     """The readings of a page, and a fault where an energy is there whose unit is not said."""
-    scales = _scales(text)
+    said = _said(text)
     energies: dict[str, GpuEnergyReading] = {}
     faults: list[SourceError] = []
     samples = parse_exposition(text).samples
     powers = {
         uuid: mw
-        for uuid, sample, mw in _numbers(samples, POWER, scales)
+        for uuid, sample, mw in _numbers(samples, POWER, WATT, said)
         if mw is not None and Decimal(sample.value) < BLANK_W_MIN
     }
-    for uuid, sample, energy_mj in _numbers(samples, ENERGY, scales):
+    for uuid, sample, energy_mj in _numbers(samples, ENERGY, JOULE, said):
         if energy_mj is None:
-            why = f"dcgm: {sample.name} of {uuid} says no unit; no energy is read of it"
+            why = f"dcgm: {sample.name} of {uuid} says no unit, or several; no energy is read of it"
             faults.append(SourceError(why, reason=reasons.UNIT_UNKNOWN, gpu_uuid=uuid))
             continue
         before = energies.get(uuid)
@@ -73,33 +68,30 @@ def read_dcgm(text: str, now: datetime) -> SourceSample:
 
 
 def _numbers(
-    samples: tuple[Sample, ...], wanted: re.Pattern[str], scales: Mapping[str, Decimal]
+    samples: tuple[Sample, ...],
+    wanted: re.Pattern[str],
+    unit: str,
+    said: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[str, Sample, int | None]]:
     """(GPU, sample, number in mJ or mW), None where the unit is not known; blank ones left out."""
     for sample in samples:
         uuid = next((sample.labels[n] for n in UUID_LABELS if sample.labels.get(n)), None)
         if uuid is None or not wanted.fullmatch(sample.name) or sample.name.endswith(CREATED):
             continue
-        scale = scales.get(sample.name) or _unit(sample.name)
+        scale = scale_of(unit, sample.name, said.get(sample.name, ()))
         value = Decimal(sample.value)
         if not value.is_finite() or not 0 <= value < BLANK_VALUE_MIN:
             continue
         yield uuid, sample, None if scale is None else int(value * scale)
 
 
-def _scales(text: str) -> Mapping[str, Decimal]:
-    """How many mJ, or mW, one of each family is: by its name, else by its UNIT, else its HELP."""
-    said: dict[str, str] = {}
+def _said(text: str) -> Mapping[str, tuple[str, ...]]:
+    """What the page says of each family: its UNIT, then its HELP."""
+    lines: dict[str, dict[str, str]] = {}
     for word, name, rest in _SAID.findall(text):
-        said[name] = f"{rest} {said.get(name, '')}" if word == "UNIT" else said.get(name, rest)
-    scales: dict[str, Decimal] = {}
-    for name, words in said.items():
-        unit = _unit(name) or _unit(words)
-        if unit is not None:
-            scales[name] = unit
-            scales[f"{name}_total"] = unit
-    return scales
-
-
-def _unit(words: str) -> Decimal | None:
-    return next((scale for pattern, scale in _UNITS if pattern.search(words)), None)
+        for printed in (name, f"{name}_total"):
+            lines.setdefault(printed, {})[word] = rest
+    return {
+        name: tuple(words[word] for word in ("UNIT", "HELP") if word in words)
+        for name, words in lines.items()
+    }

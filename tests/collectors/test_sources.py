@@ -57,6 +57,56 @@ def test_dcgm_of_other_names_and_units_is_the_same_energy(name: str, said: str) 
     assert reading.energy_mj == 4_611_203_948_112
 
 
+GPU_ENERGY = "gpu_energy_consumed"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "energy_mj"),
+    [
+        ("gpu_energy_microjoules", "", 7),
+        ("gpu_energy_watt_hours_total", "", 25_200_000_000),
+        ("gpu_energy_kwh_total", "", 25_200_000_000_000),
+        ("gpu_energy_kj_total", "", 7_000_000_000),
+        (GPU_ENERGY, "in uJ", 7),
+        (GPU_ENERGY, "in \u00b5J", 7),
+        (GPU_ENERGY, "in micro Joules", 7),
+        (GPU_ENERGY, "(mJ)", 7_000),
+        (GPU_ENERGY, "in MJ", 7_000_000_000_000),
+        (GPU_ENERGY, "in kilojoules", 7_000_000_000),
+        (GPU_ENERGY, "in Wh, integrated from W", 25_200_000_000),
+        (GPU_ENERGY, "in watt-hours", 25_200_000_000),
+    ],
+)
+def test_units_of_every_size_are_read_as_what_they_are(
+    name: str, said: str, energy_mj: int
+) -> None:
+    (reading,) = read_dcgm(page(name, "7000", f"# HELP {name} Energy {said}\n"), NOW).energy
+    assert reading.energy_mj == energy_mj
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (GPU_ENERGY, "in joules, a thousandth of the millijoules of NVML"),
+        (GPU_ENERGY, "while it drew so many watts"),
+        ("gpu_energy_mwh_total", "of the board"),
+    ],
+)
+def test_an_energy_that_says_two_units_or_another_quantitys_is_not_read(
+    name: str, said: str
+) -> None:
+    sample = read_dcgm(page(name, "7", f"# HELP {name} Energy {said}\n"), NOW)
+    assert sample.energy == ()
+    assert [fault.reason for fault in sample.faults] == ["unit_unknown"]
+
+
+def test_power_has_its_own_unit() -> None:
+    said = f"# HELP {GPU_ENERGY} in mJ\n# HELP gpu_power_usage in kW\n"
+    text = said + page(GPU_ENERGY, "7") + page("gpu_power_usage", "0.3")
+    (reading,) = read_dcgm(text, NOW).energy
+    assert (reading.energy_mj, reading.power_mw) == (7, 300_000)
+
+
 def test_dcgm_power_that_is_none_and_when_a_counter_began_are_no_readings() -> None:
     name = "dcgm_gpu_energy_joules_total"
     began = page("dcgm_gpu_energy_joules_created", "1786000000.25")
