@@ -24,6 +24,9 @@ from collectors.sources.recording import open_recording
 from collectors.sources.source import SourceSample
 from ledger.wire import meter_reasons as reasons
 
+UUID_COLUMNS = ("uuid", "gpu_uuid")
+# What tells one board of a host from another, where no column is its UUID.
+BOARD_COLUMNS = ("index", "pci.bus_id", "gpu_bus_id", "serial", "gpu_serial", "name", "gpu_name")
 POWER_COLUMNS = ("power.draw", "power.draw.instant", "power.draw.average")
 ROWS_PER_SAMPLE = 10_000
 STUCK_US = 60_000_000
@@ -89,6 +92,7 @@ def open_nvidia_smi(settings: SourceSettings) -> NvidiaSmiSource:
 
 def _rows(path: Path, meter: str, zone: ZoneInfo) -> Generator[Reading, None, None]:
     sensors: dict[str, _Sensor] = {}
+    boards: set[tuple[str | None, ...]] = set()
     latest_us = 0
     with open_recording("nvidia_smi", path) as file:
         for number, row in enumerate(csv.DictReader(file, skipinitialspace=True), start=1):
@@ -99,9 +103,15 @@ def _rows(path: Path, meter: str, zone: ZoneInfo) -> Generator[Reading, None, No
             except (KeyError, ValueError) as error:
                 raise SourceError(f"nvidia_smi {path}: row {number}: {error!r}") from error
             latest_us = max(latest_us, microseconds_of(at))
+            uuid = next(filter(None, map(named.get, UUID_COLUMNS)), None)
+            if uuid is None:
+                boards.add(tuple(map(named.get, BOARD_COLUMNS)))
+            if len(boards) > 1:
+                why = f"row {number} is of another GPU; record the column uuid too"
+                raise SourceError(f"nvidia_smi {path}: {why}")
             if power_mw is None:
                 continue
-            uuid = named.get("uuid") or meter
+            uuid = uuid or meter
             sensor = sensors.setdefault(uuid, _Sensor())
             yield from _read(uuid, sensor, power_mw, at)
     for uuid, sensor in sensors.items():

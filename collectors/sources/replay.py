@@ -82,7 +82,7 @@ def _rows(path: Path, start: datetime) -> Generator[ReplayRow, None, None]:
                     f"replay {path}: row {number} is no reading ({error!r}); "
                     "it needs gpu_uuid, epoch, energy_mj and sampled_at or offset_s"
                 ) from error
-            origin = start if fields.get("offset_s") else (first or at)
+            origin = start if _has_offset(fields) else (first or at)
             first = first or at
             yield ReplayRow(reading, (at - origin) // timedelta(microseconds=1))
 
@@ -127,8 +127,13 @@ def _whole(value: object) -> int | None:
     return None if value in {None, ""} else int(str(value))
 
 
+def _has_offset(fields: Mapping[str, object]) -> bool:
+    # A number of NDJSON may be 0; CSV leaves a cell empty.
+    return fields.get("offset_s") not in {None, ""}
+
+
 def _sampled_at(fields: Mapping[str, Any], start: datetime) -> datetime:
-    if fields.get("offset_s"):
+    if _has_offset(fields):
         offset_us = int(Decimal(str(fields["offset_s"])) * US_PER_S)
         return start + timedelta(microseconds=offset_us)
     return parse_rfc3339(fields["sampled_at"])

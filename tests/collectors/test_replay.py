@@ -38,6 +38,17 @@ def test_readings_come_when_they_are_due(tmp_path: Path) -> None:
     assert source.finished
 
 
+def test_an_offset_of_ndjson_may_be_nothing(tmp_path: Path) -> None:
+    rows = (
+        {"gpu_uuid": "GPU-1", "epoch": "e1", "offset_s": seconds, "energy_mj": 100 + seconds}
+        for seconds in range(2)
+    )
+    path = write(tmp_path / "r.ndjson", "\n".join(map(json.dumps, rows)))
+    source = ReplaySource(path, start=START)
+    assert energies(source, 0) == [100]
+    assert energies(source, 1) == [101]
+
+
 def test_a_speed_shortens_the_wait_and_not_the_recorded_times(tmp_path: Path) -> None:
     source = ReplaySource(write(tmp_path / "r.csv", CSV), start=START, speed=Decimal(2))
     sample = source.sample(START + timedelta(seconds=1))

@@ -211,6 +211,25 @@ def test_a_power_recording_is_integrated_and_its_times_are_of_its_zone(tmp_path:
     assert source.finished
 
 
+@pytest.mark.parametrize("column", ["index", "pci.bus_id", "name"])
+def test_boards_without_their_uuids_are_not_read_as_one(tmp_path: Path, column: str) -> None:
+    rows = [f"2023/07/14 10:12:4{n}.000, {n % 2}, 100.00 W" for n in range(4)]
+    recorded = recording(tmp_path, rows, f"timestamp, {column}, power.draw [W]")
+    with pytest.raises(SourceError, match=r"row 2 is of another GPU; record the column uuid"):
+        smi(recorded).sample(NOW)
+
+
+@pytest.mark.parametrize("column", ["uuid", "gpu_uuid"])
+def test_boards_with_their_uuids_are_integrated_apart(tmp_path: Path, column: str) -> None:
+    rows = [f"2023/07/14 10:12:4{n}.000, {n % 2}, GPU-{n % 2}, {n % 2 + 1}.00 W" for n in range(4)]
+    recorded = recording(tmp_path, rows, f"timestamp, index, {column}, power.draw [W]")
+    read = smi(recorded).sample(NOW).energy
+    assert [(each.gpu_uuid, each.energy_mj) for each in read[-2:]] == [
+        ("GPU-0", 2_000),
+        ("GPU-1", 4_000),
+    ]
+
+
 def test_an_hour_that_the_clocks_showed_twice_is_measured_twice(tmp_path: Path) -> None:
     start = datetime(2023, 10, 29, 0, 30, tzinfo=UTC)
     instants = [start + timedelta(seconds=5 * n) for n in range(1_441)]
