@@ -58,7 +58,10 @@ _CACHED = (
     *("input_cached_tokens", "cached_prompt_text_tokens", "cache_hit_tokens"),
     *("cache_read_input_token_count", "cached_content_token_count", "cached_token_count"),
 )
+_WRITTEN = (*_WRITTEN_INSIDE, "input_cache_write_tokens")
 _MISSED = "prompt_cache_miss_tokens"
+# Of an organisation's sums: neither cached nor written.
+_FRESH = "input_uncached_tokens"
 # SGLang has reasoning at the top, Codex under a name of its own.
 _REASONING = ("reasoning_tokens", "reasoning_output_tokens", "thinking_tokens")
 _INPUT_TOTALS = ("prompt_tokens", "input_tokens")
@@ -73,8 +76,8 @@ _SECONDS = ("seconds", "prompt_audio_seconds")
 _TOOL_USE = "server_tool_use"
 _KNOWN = frozenset(
     (
-        *(*_TOTALS, *_CACHED, *_WRITTEN_INSIDE, *_REASONING, *_OBJECTS, *_SECONDS),
-        *(_MISSED, _TOOL_USE),
+        *(*_TOTALS, *_CACHED, *_WRITTEN, *_REASONING, *_OBJECTS, *_SECONDS),
+        *(_MISSED, _FRESH, _TOOL_USE),
     )
 )
 # Names of Anthropic's, whose `input_tokens` leaves out what was cached.
@@ -168,9 +171,7 @@ def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
     cached = agreed("cached tokens", _counts_by_name(usage, _CACHED, inner, _CACHED_INSIDE))
     if not cached:
         cached = agreed("cached", {"": cached, "_": _summed(details(inner, _CACHED_DETAILS))})
-    written = agreed(
-        "cache writes", _counts_by_name(usage, _WRITTEN_INSIDE, inner, _WRITTEN_INSIDE)
-    )
+    written = agreed("cache writes", _counts_by_name(usage, _WRITTEN, inner, _WRITTEN_INSIDE))
     cached = _but_missed(usage, total, cached)
     if written is None and cached is not None:
         # Who counts reads and charges for writes counts them; silence there means that none were.
@@ -179,8 +180,14 @@ def _input(usage: RawUsage, inner: RawUsage) -> UsageBody:
         details(inner, *_LIFETIMES) or details(usage, *_LIFETIMES) or counts_at(inner, LIFETIMES)
     )
     taken = writes(written, split)
+    uncached = rest(total, (cached, *taken.values()), name="prompt_tokens")
+    if count(usage, _FRESH) not in {None, 0, uncached}:
+        raise GatewayUsageError(
+            f"usage.{_FRESH}: found {usage[_FRESH]}, but {total} tokens less those cached and"
+            f" written are {uncached}"
+        )
     return {
-        "uncached": rest(total, (cached, *taken.values()), name="prompt_tokens"),
+        "uncached": uncached,
         "cache_read": cached,
         **taken,
     }

@@ -103,6 +103,7 @@ def test_openai_leaves_always_add_up_to_the_totals(
         {"prompt_tokens": 5, "completion_tokens": 1, "input_tokens": 7},
         {"prompt_tokens": 5, "total_tokens": 7},
         {"input_tokens": 30, "output_tokens": 1, "cache_read_input_tokens": 12},
+        {"input_tokens": 5, "output_tokens": 1, "input_uncached_tokens": 4},
     ],
 )
 def test_a_usage_object_that_contradicts_itself_is_refused(raw: dict[str, Any]) -> None:
