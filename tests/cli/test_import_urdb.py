@@ -119,10 +119,31 @@ def test_a_rate_in_tiers_is_read_with_all_of_them(
     assert again["entered"] == 3, "costs are the same rows, and no price is new"
 
 
+def test_a_rate_that_charges_nothing_of_what_has_no_rule_is_read(
+    command: CommandLine, shared_data: Path, tmp_path: Path
+) -> None:
+    enter_site(command, tmp_path)
+    nothing = {"demandratchetpercentage": [0] * 12, "fueladjustmentsmonthly": [0.0] * 12}
+    file = tmp_path / "rate.json"
+    file.write_text(json.dumps(json.loads(entergy(shared_data).read_text()) | nothing))
+    assert command.json("import", "urdb", file, *WHERE)["entered"] > 3
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"demandratchetpercentage": [0.8] * 12}, "demandratchetpercentage"),
+        ({"lookbackPercent": 80}, "lookbackPercent"),
+        ({"fueladjustmentsmonthly": [0] * 11 + [0.012]}, "fueladjustmentsmonthly"),
+        ({"demandrateunit": "kVA"}, "demandrateunit is by kVA"),
+        (
+            {
+                "flatdemandstructure": [[{"rate": 5}]],
+                "flatdemandmonths": [0] * 12,
+                "flatdemandunit": "kW daily",
+            },
+            "flatdemandunit is by kW daily",
+        ),
         ({"flatdemandstructure": [[{"rate": 5}]]}, "of a month"),
         ({"energyratestructure": [[{"rate": 1, "unit": "kWh/kW"}]]}, "by kWh/kW"),
         ({"energyratestructure": [[{"adj": 1}]]}, ".rate: found nothing"),
@@ -137,6 +158,10 @@ def test_a_rate_in_tiers_is_read_with_all_of_them(
     ],
     ids=[
         "ratchet",
+        "lookback",
+        "fuel",
+        "apparent power",
+        "demand of a day",
         "no months",
         "unit",
         "no rate",

@@ -4,7 +4,6 @@ It names neither zone nor holidays: hours are local hours of the site, and weeke
 Sunday. Its dates are read as days.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,15 +12,19 @@ from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ledger.commands.data.rows import read_bytes
 from ledger.domain.errors import InvalidInputError
 from ledger.domain.money import plain
 from ledger.wire.problems import list_problems
+from ledger.wire.strict_json import load_json
 
 # What changes the amount and has no rule here: a rate that has one is refused by its name.
-_UNSUPPORTED = (
-    *("demandratchetpercentage", "lookbackpercent", "lookbackmonths", "lookbackrange"),
-    *("demandreactivepowercharge", "coincidentratestructure", "minmonthlycharge"),
-    *("annualmincharge", "fixedchargeeaaddl", "mincharge"),
+_UNSUPPORTED = frozenset(
+    {
+        *("demandratchetpercentage", "lookbackpercent", "fueladjustmentsmonthly"),
+        *("demandreactivepowercharge", "coincidentratestructure", "minmonthlycharge"),
+        *("annualmincharge", "fixedchargeeaaddl", "mincharge"),
+    }
 )
 Terms: TypeAlias = Mapping[str, object]
 
@@ -36,10 +39,7 @@ class UrdbTier(BaseModel):
 
     def terms(self, name: str, unit: str) -> Terms:
         """As the ledger has it; InvalidInputError where it is of another unit."""
-        if (self.unit or unit).casefold() != unit.casefold():
-            raise InvalidInputError(
-                f"{name} is by {self.unit}.", f"Only rates by {unit} of a month can be read.", name
-            )
+        _check_unit(name, self.unit, unit)
         ends = {} if self.max is None else {"up_to": plain(self.max)}
         return {"price": plain(self.rate + self.adj), **ends}
 
@@ -61,9 +61,11 @@ class UrdbRate(BaseModel):
     demandratestructure: Structure | None = None
     demandweekdayschedule: Schedule | None = None
     demandweekendschedule: Schedule | None = None
+    demandrateunit: str | None = None
     demandwindow: int = 15
     flatdemandstructure: Structure | None = None
     flatdemandmonths: list[int] | None = None
+    flatdemandunit: str | None = None
     fixedmonthlycharge: Decimal | None = None
     fixedchargefirstmeter: Decimal | None = None
     fixedchargeunits: str = "$/month"
@@ -108,6 +110,7 @@ class UrdbRate(BaseModel):
             yield "fixed charge", _standing(self.fixedchargefirstmeter, self._fixed_unit())
 
     def _demand(self, structure: Structure) -> Terms:
+        _check_unit("demandrateunit", self.demandrateunit, "kW")
         if self.demandweekdayschedule is None or self.demandweekendschedule is None:
             raise InvalidInputError(
                 "The rate does not say when which demand rate holds.",
@@ -122,6 +125,7 @@ class UrdbRate(BaseModel):
         }
 
     def _flat_demand(self, structure: Structure) -> Terms:
+        _check_unit("flatdemandunit", self.flatdemandunit, "kW")
         if self.flatdemandmonths is None:
             raise InvalidInputError(
                 "flatdemandmonths does not name a rate for each month.",
@@ -150,10 +154,11 @@ class UrdbRate(BaseModel):
 def read_urdb(path: Path) -> UrdbRate:
     """The one rate of a file; InvalidInputError names what of it cannot be read."""
     try:
-        said = json.loads(path.read_text(), parse_float=Decimal)
-    except ValueError as error:
+        said = load_json(read_bytes(path), parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{path.name} is no JSON: {error}.", "Name a URDB file.") from error
-    held = [name for name in _UNSUPPORTED if isinstance(said, dict) and said.get(name)]
+    names = said if isinstance(said, dict) else {}
+    held = [name for name in names if name.casefold() in _UNSUPPORTED and _is_any(names[name])]
     if held:
         raise InvalidInputError(
             f"{path.name} has {', '.join(held)}, for which there is no rule.",
@@ -165,6 +170,18 @@ def read_urdb(path: Path) -> UrdbRate:
     except ValidationError as error:
         problems = "; ".join(f"{each}" for each in list_problems(error)[:3])
         raise InvalidInputError(f"{path.name} is no rate of URDB: {problems}.") from error
+
+
+def _is_any(value: object) -> bool:
+    """Whether a number, or any of a list, is not 0."""
+    return any(map(_is_any, value)) if isinstance(value, list) else bool(value)
+
+
+def _check_unit(name: str, said: str | None, unit: str) -> None:
+    if (said or unit).casefold() != unit.casefold():
+        raise InvalidInputError(
+            f"{name} is by {said}.", f"Only rates by {unit} of a month can be read.", name
+        )
 
 
 def _day(seconds: int | None) -> date | None:
