@@ -4,6 +4,7 @@ The truth is a list of watts by second; what a counter shows is its running sum,
 does to the readings is done here, by arithmetic of its own.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import accumulate
@@ -195,6 +196,50 @@ def test_a_counter_within_what_its_board_says_it_draws_is_believed(
     watts: list[int], step: int
 ) -> None:
     assert findings(spans(said_to_draw(watts, Fraction(1), step=step))) == []
+
+
+def shown_anew(
+    watts: list[int], refresh: int, seconds: range, *, says_power: bool
+) -> list[EnergyReading]:
+    """What an exporter shows that looks at its board once in so many seconds."""
+    looks = ((s, s - s % refresh) for s in seconds)
+    return [
+        EnergyReading(
+            T0 + timedelta(seconds=s),
+            "a",
+            counter(watts, before=LIFE)[looked],
+            power_mw=watts[looked] * 1_000 if says_power else None,
+        )
+        for s, looked in looks
+    ]
+
+
+@given(
+    st.lists(st.integers(80, 700), min_size=130, max_size=200),
+    st.integers(1, 60),
+    st.sampled_from([1, 2, 7]),
+    st.booleans(),
+)
+def test_an_exporter_that_looks_now_and_then_loses_no_energy(
+    watts: list[int], refresh: int, step: int, says_power: bool
+) -> None:
+    readings = shown_anew(watts, refresh, range(0, len(watts), step), says_power=says_power)
+    grown = readings[-1].energy_mj - readings[0].energy_mj
+    assert booked(readings) == (grown, 0, [])
+
+
+def test_a_first_look_that_is_old_books_what_power_says() -> None:
+    readings = shown_anew([150] * 62, 30, range(29, 61), says_power=True)
+    assert booked(readings) == (4_500_000, 150_000, ["power_disagrees"])
+
+
+@given(st.integers(80, 190), st.integers(1, 60), st.sampled_from([Fraction(1, 25), Fraction(25)]))
+def test_an_exporter_in_another_unit_is_noticed_however_seldom_it_looks(
+    watts: int, refresh: int, factor: Fraction
+) -> None:
+    readings = shown_anew([watts] * 121, refresh, range(121), says_power=True)
+    wrong = [replace(each, energy_mj=int((each.energy_mj - LIFE) * factor)) for each in readings]
+    assert "power_disagrees" in findings(spans(wrong))
 
 
 @pytest.mark.parametrize(

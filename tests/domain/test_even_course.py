@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import accumulate
 
 import numpy as np
 from hypothesis import given, settings
@@ -97,6 +98,28 @@ def test_a_counter_that_runs_on_is_found(power_mw: int, every: int, count: int) 
         host.run(every)
         host.read()
     assert holds(host.readings, [0, microseconds(T0), microseconds(T0) + 10**9])
+
+
+@given(
+    st.lists(st.integers(100_000, 700_000), min_size=130, max_size=200),
+    st.integers(1, 70),
+    st.integers(0, 69),
+    st.integers(0, 9),
+)
+def test_a_counter_that_is_shown_anew_now_and_then_comes_to_its_spans(
+    powers_mw: list[int], refresh: int, begin: int, odd: int
+) -> None:
+    shown = list(accumulate(powers_mw, initial=10**12))
+    readings = []
+    for second in range(begin, len(powers_mw)):
+        looked = second - second % refresh
+        said = None if odd and second % 50 == odd else powers_mw[looked]
+        at = T0 + timedelta(seconds=second)
+        readings.append(EnergyReading(at, "e", shown[looked], "good", said))
+    even = holds(readings, [0, microseconds(T0), microseconds(T0) + 10**9])
+    assert even or refresh > 1, "shown anew each second it simply runs on"
+    if not begin % refresh and refresh <= 60:
+        assert even
 
 
 @given(

@@ -53,12 +53,17 @@ def find_even(
     even, count, begin = np.empty((board.size, 2), np.int64), 0, 0
     while begin < board.size:
         end, still_since, is_even = begin + 1, begin, True
+        low, high = power_mw[begin], power_mw[begin]
         while end < board.size and board[end] == board[begin]:
             if is_even:
                 took, grown = at_us[end] - at_us[end - 1], energy_mj[end] - energy_mj[end - 1]
-                still_since = end if grown else still_since
+                shown_us = at_us[end] - at_us[still_since]
+                low, high = min(low, power_mw[end]), max(high, power_mw[end])
+                is_even = _runs_on(took, grown, shown_us, low, high)
+                if grown:
+                    still_since, low, high = end, power_mw[end], power_mw[end]
                 is_even = (
-                    _runs_on(took, grown, power_mw[end - 1], power_mw[end])
+                    is_even
                     and _clocks_agree(took, monotonic_us[end - 1], monotonic_us[end])
                     and stream[end] == stream[end - 1]
                     and good[end] == 1
@@ -75,21 +80,22 @@ def find_even(
 
 
 @compiled
-def _runs_on(took: int, grown: int, power_before: int, power_after: int) -> bool:
-    """Whether a counter may have grown so much, by what its board said it draws and by what any
-    board draws."""
+def _runs_on(took: int, grown: int, shown_us: int, low: int, high: int) -> bool:
+    """Whether a counter may have grown so much since it began to show what it showed before, by
+    what any board draws, and by what its own said it draws, from `low` to `high`."""
     if not 0 < took <= _GAP_US or grown < 0:
         return False
-    if grown > POWER_LIMIT_MW * (took + COUNTER_STEP_US) * 11 // 10_000_000:
+    if grown > POWER_LIMIT_MW * (shown_us + COUNTER_STEP_US) * 11 // 10_000_000:
         return False
-    low, high = min(power_before, power_after), max(power_before, power_after)
     if high >= _POWER_MOST_MW:
         return False
-    if took <= _CHECK_FROM_US or not grown:
+    if took > _CHECK_FROM_US and 0 < grown * SECOND_US < POWER_FLOOR_MW * took:
+        return False
+    if not grown or not _CHECK_FROM_US < shown_us <= _GAP_US:
         return True
-    least, most = low * took // SECOND_US, high * took // SECOND_US
-    far = low >= 0 and most > 0 and (grown * POWER_FACTOR < least or grown > most * POWER_FACTOR)
-    return not far and grown * SECOND_US >= POWER_FLOOR_MW * took
+    least, most = low * shown_us // SECOND_US, high * shown_us // SECOND_US
+    far = grown * POWER_FACTOR < least or grown > most * POWER_FACTOR
+    return not (low >= 0 and most > 0 and far)
 
 
 @compiled

@@ -192,22 +192,28 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
     last = {reading.stream: index for index, reading in enumerate(course)}
     frozen = _frozen(course, max_gap)
     finding = DOUBTFUL if _is_doubtful(course) else None
-    reach = 0
+    reach = shown_from = 0
     for index, (before, after) in enumerate(pairwise(course)):
         reach = max(reach, last[before.stream])
+        moved = after.energy_mj != before.energy_mj
         if index in frozen:
             yield _span(before, after, after.energy_mj - before.energy_mj, finding=FROZEN)
         elif is_reloaded(before, after):
             yield _restart(before, after, board, DRIVER_RELOAD)
         else:
-            step = _step(before, after, max_gap, border=reach <= index)
+            alike = course[shown_from if moved else index : index + 1]
+            step = _step(alike, after, max_gap, border=reach <= index)
             yield replace(step, finding=finding) if finding and step.metered else step
+        shown_from = index + 1 if moved else shown_from
 
 
-def _step(before: EnergyReading, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
+def _step(alike: Course, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
+    """From the last of the readings that show one energy to the one that comes after them."""
+    before = alike[-1]
     energy, elapsed = after.energy_mj - before.energy_mj, after.sampled_at - before.sampled_at
-    against, long = _against_power(before, after, energy, elapsed), elapsed > max_gap
-    if against is not None and against < energy and _wall_explains(before, after, energy):
+    against = _against_power(alike, after, energy, after.sampled_at - alike[0].sampled_at)
+    long = elapsed > max_gap
+    if against is not None and against < energy and _wall_explains(alike, after, energy):
         return _paused(before, after, energy)
     if against is not None:
         # Of two that contradict each other the lesser is all that is sure.
@@ -240,11 +246,11 @@ def _rebooted(before: EnergyReading, after: EnergyReading, board: Board) -> Span
     return _restart(before, after, board, REBOOT)
 
 
-def _wall_explains(before: EnergyReading, after: EnergyReading, energy_mj: int) -> bool:
+def _wall_explains(alike: Course, after: EnergyReading, energy_mj: int) -> bool:
     """Whether power agrees with the time by the wall clock, where that is longer."""
-    by_wall = after.wall_at - before.wall_at
-    longer = by_wall > after.sampled_at - before.sampled_at
-    return longer and _against_power(before, after, energy_mj, by_wall) is None
+    by_wall = after.wall_at - alike[0].wall_at
+    longer = by_wall > after.sampled_at - alike[0].sampled_at
+    return longer and _against_power(alike, after, energy_mj, by_wall) is None
 
 
 def _paused(before: EnergyReading, after: EnergyReading, energy_mj: int) -> Span:
@@ -254,15 +260,20 @@ def _paused(before: EnergyReading, after: EnergyReading, energy_mj: int) -> Span
 
 
 def _against_power(
-    before: EnergyReading, after: EnergyReading, energy_mj: int, elapsed: timedelta
+    alike: Course, after: EnergyReading, energy_mj: int, elapsed: timedelta
 ) -> int | None:
-    """What power says in mJ, where no load explains how far the counter is from it."""
-    if before.power_mw is None or after.power_mw is None:
-        return None
+    """What power says in mJ, where no load explains how far the counter is from it.
+
+    An exporter that looks at its board twice a minute shows one energy for as long: what it then
+    shows was used since the first of these readings.
+    """
     # An even counter is frozen or rests: that takes more than two readings to tell.
     if not POWER_CHECK_FROM < elapsed <= MAX_GAP or not energy_mj:
         return None
-    low, high = sorted((before.power_mw, after.power_mw))
+    powers = [reading.power_mw for reading in (*alike, after) if reading.power_mw is not None]
+    if len(powers) <= len(alike):
+        return None
+    low, high = min(powers), max(powers)
     elapsed_us = elapsed // timedelta(microseconds=1)
     least, most = low * elapsed_us // 1_000_000, high * elapsed_us // 1_000_000
     too_little, too_much = energy_mj * POWER_FACTOR < least, energy_mj > most * POWER_FACTOR
