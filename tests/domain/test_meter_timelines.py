@@ -145,6 +145,21 @@ def test_across_any_border_no_more_is_booked_than_was_used(host: Host) -> None:
     assert metered <= host.proven() <= metered + estimated <= host.used
 
 
+def test_a_clock_set_back_between_two_reboots_leaves_nothing_out() -> None:
+    host = Host()
+    host.read()
+    host.watch(230)
+    for set_by in (-600, 0):
+        host.run(40)
+        host.begin_again(boot=True)
+        host.watch(60)
+        host.clock_s += set_by
+        host.watch(240)
+    metered, estimated = booked(spans(host.readings))
+    assert metered <= host.proven() <= metered + estimated <= host.used
+    assert "readings_disagree" not in findings(spans(host.readings))
+
+
 @few
 @given(hosts(STEPS), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing(host: Host, rng: object) -> None:

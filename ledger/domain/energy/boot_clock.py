@@ -8,19 +8,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
+from itertools import islice, pairwise, permutations
 
 from ledger.domain.energy.counter_course import AROUND, STEP_US, EnergyReading, microseconds
 from ledger.domain.period import EPOCH, MICROSECOND
 
 STEP_KNOWN_US = AROUND // MICROSECOND
+# Of six boots, more than which no host has in three hours, all.
+ORDERS_TRIED = 720
 
 
 def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
     """The readings of each boot of the host, in the order of the boots, each on its boot's clock.
 
     One group by wall time where a reading does not say its boot, or two boots lie in one time. The
-    wall clock can be set back over the boot before: when a boot began it had not been yet.
+    wall clock can be set back over the boot before: when a boot began it had not been yet, and the
+    next one begins by the clock that was set.
     """
     everything = list(readings)
     boots: dict[str, list[EnergyReading]] = defaultdict(list)
@@ -34,9 +37,13 @@ def by_boot(readings: Iterable[EnergyReading]) -> list[Sequence[EnergyReading]]:
     if all(before[-1].sampled_at < later[0].sampled_at for before, later in pairwise(timed)):
         return timed
     timed.sort(key=lambda of: of[0].wall_at)
-    if all(before[-1].wall_at < later[0].wall_at for before, later in pairwise(timed)):
-        return timed
-    return [everything]
+    orders = islice(permutations(timed), ORDERS_TRIED)
+    return next((list(order) for order in orders if _follow(order)), [everything])
+
+
+def _follow(boots: Sequence[Sequence[EnergyReading]]) -> bool:
+    """Whether each boot begins, as the clocks then were, after the one before it was read last."""
+    return all(before[-1].wall_at < later[0].wall_at for before, later in pairwise(boots))
 
 
 def _timed(of_boot: Iterable[EnergyReading]) -> Sequence[EnergyReading]:
