@@ -228,6 +228,16 @@ def test_an_exporter_that_looks_now_and_then_loses_no_energy(
     assert booked(readings) == (grown, 0, [])
 
 
+@given(st.integers(80, 700), st.integers(2, 60), st.integers(1, 2), st.data())
+def test_what_an_exporter_shows_was_used_all_the_while(
+    watts: int, refresh: int, readers: int, data: st.DataObject
+) -> None:
+    read = shown_anew([watts] * 181, refresh, range(181), says_power=data.draw(st.booleans()))
+    both = [replace(each, source=f"/{n}") for each in read for n in range(readers)]
+    edges = [T0 + timedelta(seconds=s) for s in range(121 - 120 % refresh)]
+    assert {each.metered_mj for each in energy_between(spans(both), edges)} == {watts * 1_000}
+
+
 def test_a_first_look_that_is_old_books_what_power_says() -> None:
     readings = shown_anew([150] * 62, 30, range(29, 61), says_power=True)
     assert booked(readings) == (4_500_000, 150_000, ["power_disagrees"])

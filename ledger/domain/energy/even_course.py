@@ -52,9 +52,18 @@ def even_boards(readings: ReadingColumns) -> EvenBoards:
     read = readings.ordered()
     columns = (getattr(read, name) for name in ReadingColumns.__slots__[:-1])
     return {
-        int(read.board[begin]): EvenSpans(read.at_us[begin:end], read.energy_mj[begin:end])
+        int(read.board[begin]): _even(read.at_us[begin:end], read.energy_mj[begin:end])
         for begin, end in find_even(*columns).tolist()
     }
+
+
+def _even(at_us: Ints, energy_mj: Ints) -> EvenSpans:
+    """From step to step of the counter, and from reading to reading behind its last."""
+    begins = np.append(True, energy_mj[1:] != energy_mj[:-1])
+    if begins.all():
+        return EvenSpans(at_us, energy_mj)
+    begins[np.flatnonzero(begins)[-1] :] = True
+    return EvenSpans(at_us[begins], energy_mj[begins])
 
 
 def _narrowest(numbers: Ints) -> "np.dtype[np.integer]":

@@ -68,7 +68,7 @@ def find_even(
                     and stream[end] == stream[end - 1]
                     and good[end] == 1
                     and good[end - 1] == 1
-                    and at_us[end] - at_us[still_since] <= _GAP_US
+                    and shown_us <= _GAP_US
                 )
             end += 1
         took, grown = at_us[end - 1] - at_us[begin], energy_mj[end - 1] - energy_mj[begin]
@@ -89,10 +89,10 @@ def _runs_on(took: int, grown: int, shown_us: int, low: int, high: int) -> bool:
         return False
     if high >= _POWER_MOST_MW:
         return False
-    if took > _CHECK_FROM_US and 0 < grown * SECOND_US < POWER_FLOOR_MW * took:
-        return False
-    if not grown or not _CHECK_FROM_US < shown_us <= _GAP_US:
+    if not grown or shown_us <= _CHECK_FROM_US:
         return True
+    if grown * SECOND_US < POWER_FLOOR_MW * shown_us:
+        return False
     least, most = low * shown_us // SECOND_US, high * shown_us // SECOND_US
     far = grown * POWER_FACTOR < least or grown > most * POWER_FACTOR
     return not (low >= 0 and most > 0 and far)

@@ -192,27 +192,46 @@ def _within(course: Course, max_gap: timedelta, board: Board) -> Iterator[Span]:
     last = {reading.stream: index for index, reading in enumerate(course)}
     frozen = _frozen(course, max_gap)
     finding = DOUBTFUL if _is_doubtful(course) else None
-    reach = shown_from = 0
+    shown_since = _shown_since(course, max_gap)
+    stood = {index for step, first in shown_since.items() for index in range(first, step)}
+    reach = 0
     for index, (before, after) in enumerate(pairwise(course)):
         reach = max(reach, last[before.stream])
-        moved = after.energy_mj != before.energy_mj
+        if index in stood:
+            continue
         if index in frozen:
             yield _span(before, after, after.energy_mj - before.energy_mj, finding=FROZEN)
         elif is_reloaded(before, after):
             yield _restart(before, after, board, DRIVER_RELOAD)
         else:
-            alike = course[shown_from if moved else index : index + 1]
+            alike = course[shown_since.get(index, index) : index + 1]
             step = _step(alike, after, max_gap, border=reach <= index)
             yield replace(step, finding=finding) if finding and step.metered else step
-        shown_from = index + 1 if moved else shown_from
+
+
+def _shown_since(course: Course, max_gap: timedelta) -> dict[int, int]:
+    """Since which reading a counter had shown what it showed before a step, by the place of that.
+
+    An exporter that looks at its board twice a minute shows one energy for as long: what it shows
+    then was used all the while.
+    """
+    since: dict[int, int] = {}
+    first = 0
+    for index, (before, after) in enumerate(pairwise(course)):
+        if is_reloaded(before, after):
+            first = index + 1
+        elif after.energy_mj != before.energy_mj:
+            if first < index and after.sampled_at - course[first].sampled_at <= max_gap:
+                since[index] = first
+            first = index + 1
+    return since
 
 
 def _step(alike: Course, after: EnergyReading, max_gap: timedelta, *, border: bool) -> Span:
-    """From the last of the readings that show one energy to the one that comes after them."""
-    before = alike[-1]
+    """From the first of the readings that show one energy to the one that comes after them."""
+    before = alike[0]
     energy, elapsed = after.energy_mj - before.energy_mj, after.sampled_at - before.sampled_at
-    against = _against_power(alike, after, energy, after.sampled_at - alike[0].sampled_at)
-    long = elapsed > max_gap
+    against, long = _against_power(alike, after, energy, elapsed), elapsed > max_gap
     if against is not None and against < energy and _wall_explains(alike, after, energy):
         return _paused(before, after, energy)
     if against is not None:
@@ -222,8 +241,8 @@ def _step(alike: Course, after: EnergyReading, max_gap: timedelta, *, border: bo
         return _span(before, after, energy, finding=TOO_SLOW)
     if border:
         return _span(before, after, energy, finding="epoch_changed")
-    metered = before.quality == "good" and after.quality == "good" and not long
-    return _span(before, after, energy, metered=metered, finding="gap" if long else None)
+    good = all(reading.quality == "good" for reading in (*alike, after))
+    return _span(before, after, energy, metered=good and not long, finding="gap" if long else None)
 
 
 def _restart(before: EnergyReading, after: EnergyReading, board: Board, reason: str) -> Span:
@@ -262,11 +281,7 @@ def _paused(before: EnergyReading, after: EnergyReading, energy_mj: int) -> Span
 def _against_power(
     alike: Course, after: EnergyReading, energy_mj: int, elapsed: timedelta
 ) -> int | None:
-    """What power says in mJ, where no load explains how far the counter is from it.
-
-    An exporter that looks at its board twice a minute shows one energy for as long: what it then
-    shows was used since the first of these readings.
-    """
+    """What power says in mJ, where no load explains how far the counter is from it."""
     # An even counter is frozen or rests: that takes more than two readings to tell.
     if not POWER_CHECK_FROM < elapsed <= MAX_GAP or not energy_mj:
         return None
