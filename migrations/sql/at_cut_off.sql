@@ -216,10 +216,12 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED
 BEGIN ATOMIC
   SELECT l.scope, l.line, l.usage_key_id, l.currency::text, l.gpu_terms, l.busy_s, l.device_metered_mj,
          l.device_estimated_mj, l.host_mj, l.overhead_mj, l.device_cost::numeric, l.overhead_cost::numeric,
-         l.gpu_cost::numeric, d.day_start
-    FROM cost_day d JOIN cost_day_line l ON l.entity_id = d.entity_id AND l.day_start = d.day_start
-   WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= since AND d.day_end <= until
-     AND l.batch_seq <= seq
+         l.gpu_cost::numeric, l.day_start
+    FROM cost_day_line l
+   WHERE l.entity_id = of_entity AND l.batch_seq <= seq
+     AND l.day_start = ANY (ARRAY(SELECT d.day_start FROM cost_day d
+                                   WHERE d.entity_id = of_entity AND d.batch_seq <= seq AND d.day_start >= since
+                                     AND d.day_end <= until))
    UNION ALL
   SELECT w.scope, w.line, w.usage_key_id, w.currency, w.gpu_terms, w.busy_s::bigint, w.device_metered_mj,
          w.device_estimated_mj, w.host_mj, w.overhead_mj, w.device_cost, w.overhead_cost, w.gpu_cost, w.window_start

@@ -11,6 +11,7 @@ from ledger.domain.cost.cost_sum import ChargeSum, CostSum, ForeignCharge, Token
 from ledger.domain.cost.deployment import EngineKey
 from ledger.domain.energy.finding import MeterFinding, MeterGap
 from ledger.domain.money import total
+from ledger.store.memory import allow_memory
 from ledger.store.metering.readings import lend, rows_with
 from ledger.store.pricing.charged import Charged
 from ledger.store.queries import Connection, load_queries
@@ -91,7 +92,10 @@ async def sum_cost_lines(
     connection: Connection, *, by: Iterable[str], **asked: Unpack[OfEntity]
 ) -> list[CostSum]:
     """Cost and energy per scope, line and who used it, told apart by some of DIMENSIONS."""
-    return await MARGIN["sum_cost_lines"].values(connection, CostSum, by=sorted(by), **asked)
+    # Without room for a group of each key, the lines of all days are sorted by texts on disk.
+    async with connection.transaction():
+        await allow_memory(connection)
+        return await MARGIN["sum_cost_lines"].values(connection, CostSum, by=sorted(by), **asked)
 
 
 async def sum_cost_days(

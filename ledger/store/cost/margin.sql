@@ -121,7 +121,8 @@ SELECT p.currency, p.kind, sum(p.amount) AS amount FROM pools p
 
 -- name: sum_meter_windows
 -- Energy of meters in [since, until) as known at a cut-off, per GPU and the deployments that have it at a time. Days of UTC that
--- are added up, and in which no deployment of the GPU begins or ends, are read as they are stored.
+-- are added up, and in which no deployment of the GPU begins or ends, are read as they are stored. Who has a GPU is looked
+-- up once for each time between two edges, not for each day.
 -- Index: meter_day (gpu_uuid, day_start), meter_window's primary key.
 WITH RECURSIVE gpus AS (
   (SELECT m.gpu_uuid FROM meter_window m ORDER BY m.gpu_uuid LIMIT 1)
@@ -140,12 +141,10 @@ WITH RECURSIVE gpus AS (
     FROM named n CROSS JOIN LATERAL (VALUES (lower(n.valid)), (upper(n.valid))) AS e(moment)
    WHERE e.moment <> date_trunc('day', e.moment, 'UTC')
 ), told AS MATERIALIZED (
-  SELECT d.gpu_uuid, d.day_start, sum(d.metered_mj) AS metered_mj, sum(d.estimated_mj) AS estimated_mj,
-         sum(d.covered_s) AS covered_s, sum(d.windows) AS windows
+  SELECT d.gpu_uuid, d.day_start, d.metered_mj, d.estimated_mj, d.covered_s, d.windows
     FROM meter_day d
    WHERE d.batch_seq <= :batch_seq AND d.day_start >= :since AND d.day_start + interval '24 hours' <= :until
      AND NOT EXISTS (SELECT FROM edges e WHERE e.gpu_uuid = d.gpu_uuid AND e.day_start = d.day_start)
-   GROUP BY d.gpu_uuid, d.day_start
 ), days AS MATERIALIZED (
   SELECT t.gpu_uuid, range_agg(tstzrange(t.day_start, t.day_start + interval '24 hours')) AS periods FROM told t GROUP BY 1
 ), meters AS (
@@ -158,18 +157,28 @@ WITH RECURSIVE gpus AS (
    CROSS JOIN LATERAL (SELECT m.* FROM meters_at(:batch_seq) m
                         WHERE m.gpu_uuid = g.gpu_uuid AND m.window_start >= lower(rest.period)
                           AND m.window_start < upper(rest.period) OFFSET 0) w
-), served AS (
-  SELECT m.gpu_uuid, coalesce(min(n.entity_id), min(h.entity_id)) AS entity_id,
+), moments AS (
+  SELECT g.gpu_uuid, '-infinity'::timestamptz AS moment FROM gpus g
+   UNION
+  SELECT d.gpu_uuid, '-infinity' FROM days d
+   UNION
+  SELECT n.gpu_uuid, e.moment FROM named n CROSS JOIN LATERAL (VALUES (lower(n.valid)), (upper(n.valid))) AS e(moment)
+   WHERE e.moment IS NOT NULL
+), stretches AS (
+  SELECT m.gpu_uuid, m.moment, tstzrange(m.moment, lead(m.moment) OVER (PARTITION BY m.gpu_uuid ORDER BY m.moment)) AS valid
+    FROM moments m
+), served AS MATERIALIZED (
+  SELECT t.gpu_uuid, t.valid, coalesce(min(n.entity_id), min(h.entity_id)) AS entity_id,
          coalesce(array_agg(n.deployment_id ORDER BY n.deployment_id) FILTER (WHERE n.deployment_id IS NOT NULL), '{}')
-           AS deployment_ids, m.metered_mj, m.estimated_mj, m.covered_s, m.windows
-    FROM meters m
-    LEFT JOIN named n ON n.gpu_uuid = m.gpu_uuid AND n.valid @> m.window_start
-    LEFT JOIN home h ON h.gpu_uuid = m.gpu_uuid
-   GROUP BY m.gpu_uuid, m.window_start, m.metered_mj, m.estimated_mj, m.covered_s, m.windows
+           AS deployment_ids
+    FROM stretches t
+    LEFT JOIN named n ON n.gpu_uuid = t.gpu_uuid AND n.valid @> t.moment
+    LEFT JOIN home h ON h.gpu_uuid = t.gpu_uuid
+   GROUP BY t.gpu_uuid, t.valid
 )
-SELECT s.gpu_uuid, s.entity_id, s.deployment_ids, sum(s.metered_mj) AS metered_mj, sum(s.estimated_mj) AS estimated_mj,
-       sum(s.covered_s) AS covered_s, sum(s.windows) AS windows
-  FROM served s
+SELECT s.gpu_uuid, s.entity_id, s.deployment_ids, sum(m.metered_mj) AS metered_mj, sum(m.estimated_mj) AS estimated_mj,
+       sum(m.covered_s) AS covered_s, sum(m.windows) AS windows
+  FROM meters m JOIN served s ON s.gpu_uuid = m.gpu_uuid AND s.valid @> m.window_start
  GROUP BY s.gpu_uuid, s.entity_id, s.deployment_ids
  ORDER BY s.gpu_uuid, s.entity_id, s.deployment_ids;
 
