@@ -227,8 +227,11 @@ def _readings_above(before: Course, after: Course, board: Board) -> int:
         same_source = {reading.source for reading in before[-1 - above :]} == {first.source}
         # At its own pace it got there by itself: what fell after that is another counter.
         paced = paced_mj(before[:-above], leap.sampled_at - last.sampled_at)
-        leaps = leap.energy_mj - last.energy_mj > 2 * paced and leap.energy_mj > first.energy_mj
-        if same_source and leaps and runs_on([last, first], board):
+        leaps = leap.energy_mj - last.energy_mj > 2 * paced
+        # Nor has one that began again since then come so far.
+        runs = not board.can_draw(first.energy_mj, last.sampled_at, first.sampled_at)
+        is_above = leap.energy_mj > first.energy_mj and (leaps or runs)
+        if same_source and is_above and runs_on([last, first], board):
             return above
     return 0
 
