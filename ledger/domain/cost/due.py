@@ -54,6 +54,22 @@ def overlaps(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
     return shared
 
 
+def cover(some: Sequence[Span], others: Iterable[Span]) -> bool:
+    """Whether each of `others` lies inside one of `some`, none of which touch each other.
+
+    >>> day, week, ever = (datetime(2026, 8, d) for d in (7, 3, 1))
+    >>> cover([(week, None)], [(day, None)]), cover([(week, day)], [(ever, day)])
+    (True, False)
+    """
+    return all(
+        any(
+            since <= other_since and (until is None or (other is not None and other <= until))
+            for since, until in some
+        )
+        for other_since, other in others
+    )
+
+
 def chunks(due: Sequence[Part], most: int) -> Iterator[list[Part]]:
     """Parts sorted by window, in runs no longer than `most` windows from first to last."""
     chunk: list[Part] = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from ledger.domain.cost.due import Span, begun_since, overlaps, windows_due
+from ledger.domain.cost.due import Span, begun_since, cover, overlaps, windows_due
 from ledger.domain.cost.unclaimed import COUNTED
 from ledger.domain.period import MICROSECOND
 from ledger.flows.cost.fill_unread import find_newly_settled
@@ -47,8 +47,11 @@ async def find_due(context: StageContext) -> DueWindows:
     within = [*dict.fromkeys([*held, *changed])]
     active = await cost.find_touched_activity(connection, since_seq=last.batch_seq, batch_seq=seq)
     worked = [(window, window + MICROSECOND) for window in active]
-    metered = await _touched_by_meters(connection, last.batch_seq, seq)
-    due = windows_due(metered, within=within, now=now)
+    touched = await _touched_by_counters(connection, last.batch_seq, seq)
+    if not cover(changed, held):
+        # Otherwise all that was ever read is due, whenever it was stored: as at first.
+        touched += await _touched_by_readings(connection, last.batch_seq, seq)
+    due = windows_due(touched, within=within, now=now)
     wide = overlaps([*changed, *begun], within)
     if wide:
         read_since = None if changed or last.followed_to is None else last.followed_to
@@ -71,15 +74,20 @@ async def _touched_engines(
     )
 
 
-async def _touched_by_meters(connection: Connection, since_seq: int, batch_seq: int) -> list[Span]:
+async def _touched_by_readings(
+    connection: Connection, since_seq: int, batch_seq: int
+) -> list[Span]:
     read = await meter.find_touched_readings(connection, since_seq=since_seq, batch_seq=batch_seq)
+    return [(first, last + MICROSECOND) for _, first, last in read]
+
+
+async def _touched_by_counters(
+    connection: Connection, since_seq: int, batch_seq: int
+) -> list[Span]:
     counted = await meter.find_touched_counters(
         connection, metrics=COUNTED, since_seq=since_seq, batch_seq=batch_seq
     )
-    return [
-        *((window, window + MICROSECOND) for window in counted),
-        *((first, last + MICROSECOND) for _, first, last in read),
-    ]
+    return [(window, window + MICROSECOND) for window in counted]
 
 
 async def _eventful(
