@@ -208,6 +208,19 @@ def test_windows_that_end_within_a_long_absence_book_it_once_though_a_clock_was_
     assert booked_alone(host.readings) == host.used
 
 
+def test_an_absence_is_booked_once_though_a_clock_is_set_back_over_it_later() -> None:
+    host = Host()
+    host.read()
+    for away, set_by in ((3_602, 0), (2_075, -3_600), (2_907, 0)):
+        host.run(away)
+        host.watch(50)
+        host.clock_s += set_by
+        host.watch(50)
+    # Beyond what a window of the first absence reads, and not as far as the old clock had come.
+    host.watch(200)
+    assert host.used - hidden(host) <= booked_alone(host.readings) <= host.used
+
+
 @pytest.mark.parametrize("seconds", range(15, 65, 5))
 @pytest.mark.parametrize("idle", [0, 10, 30])
 @pytest.mark.parametrize(("counter_mj", "before"), [(0, 20), (18_000_000, 0), (9_000_000, 5)])

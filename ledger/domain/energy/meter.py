@@ -392,8 +392,10 @@ def _span(
     start, end, step = stretch_us(before, after)
     if not step:
         return Span(start, end, energy_mj, metered, finding)
-    if abs(step) > STEP_KNOWN_US and end - start > MAX_GAP // MICROSECOND:
-        # Of so large a step what lies on its other side may not have been read.
+    lasted = end - start
+    if lasted > MAX_GAP // MICROSECOND and abs(step) + lasted > STEP_KNOWN_US:
+        # What lies on the other side of so large a step, or within so long an absence by the clock
+        # of before, may not have been read.
         energy_mj, metered, finding = 0, False, CLOCK_LOST
     return Span(start, end, energy_mj, metered, finding or CLOCK_STEP)
 
