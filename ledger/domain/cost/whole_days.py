@@ -37,9 +37,9 @@ class MeterSums(NamedTuple):
         sums = window.metered_mj, window.estimated_mj, window.covered_s
         return cls(*sums, windows=1, known=int(known))
 
-    def plus(self, other: "MeterSums", sign: int = 1) -> "MeterSums":
-        """With another, or without it where the sign is -1."""
-        return MeterSums(*(a + sign * b for a, b in zip(self, other, strict=True)))
+    def negated(self) -> "MeterSums":
+        """What takes it away again."""
+        return MeterSums(*(-each for each in self))
 
 
 def utc_day(moment: datetime) -> datetime:
@@ -80,13 +80,19 @@ def meter_days(
 ) -> dict[MeterDay, MeterSums]:
     """What windows of meters that `come` in place of those `gone` add to days that are `told`, with
     all that is `standing` of those told from now on, though it be nothing."""
-    sums, day_of = dict(standing), cache(utc_day)
+    day_of, moved = cache(utc_day), defaultdict[MeterDay, list[MeterSums]](list)
     for (gpu, window), value in come:
         key = gpu, day_of(window)
         if key in told:
-            moved = sums.get(key, MeterSums()).plus(MeterSums.of(value))
+            moved[key].append(MeterSums.of(value))
             before = gone.get((gpu, window))
-            sums[key] = moved if before is None else moved.plus(MeterSums.of(before), -1)
+            if before is not None:
+                moved[key].append(MeterSums.of(before).negated())
+    nothing = MeterSums()
+    sums = dict(standing) | {
+        key: MeterSums(*map(sum, zip(standing.get(key, nothing), *each, strict=True)))
+        for key, each in moved.items()
+    }
     return {key: each for key, each in sums.items() if any(each) or key in standing}
 
 
