@@ -5,7 +5,6 @@ asyncpg waits until it may write again, and a connection that is lost meanwhile 
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from io import BytesIO
 from typing import Any, Protocol, TypeAlias
 
 import asyncpg
@@ -13,6 +12,7 @@ import asyncpg
 from ledger.store.queries import Connection, Query
 
 Buffer: TypeAlias = bytes | memoryview
+PIECE_BYTES = 2**18
 
 
 async def while_connected(connection: Connection, copy: Coroutine[Any, Any, Any]) -> None:
@@ -77,10 +77,14 @@ async def copy_lines(
     connection: Connection, table: str, columns: Sequence[str], lines: Iterable[str]
 ) -> None:
     """The same of rows whose fields are in a line each."""
-    text = "".join([f"{line}\n" for line in lines])
-    copy = connection.copy_to_table(
-        table, source=BytesIO(text.encode()), columns=list(columns), format="text"
-    )
+    text = "".join([f"{line}\n" for line in lines]).encode()
+
+    # What is read from like a file, asyncpg reads in a thread, piece by piece.
+    async def stream() -> AsyncIterator[bytes]:
+        for at in range(0, len(text), PIECE_BYTES):
+            yield text[at : at + PIECE_BYTES]
+
+    copy = connection.copy_to_table(table, source=stream(), columns=list(columns), format="text")
     await while_connected(connection, copy)
 
 

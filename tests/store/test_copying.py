@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from ledger.store.copying import copy_text
+from ledger.store.copying import PIECE_BYTES, copy_text
 from ledger.store.queries import Connection
 
 TEXTS = ["", "a", "None", "a\tb", "a\nb", "\r", "\\", "\\N", "\\.", "\\x41", "\\t", "漢 é", None]
@@ -20,3 +20,13 @@ async def test_what_is_copied_as_text_comes_back(owner: Connection) -> None:
     assert [tuple(row) for row in kept] == rows
     # Zeros behind the point say how exact an amount is.
     assert str(kept[1]["amount"]) == "-1.20"
+
+
+async def test_text_of_many_pieces_comes_back(owner: Connection) -> None:
+    """Pieces end within lines and characters."""
+    await owner.execute("CREATE TEMPORARY TABLE said (place int, said text)")
+    rows = [(place, "漢é"[place % 2] * 1_001) for place in range(1_000)]
+    assert sum(len(said.encode()) for _, said in rows) > 8 * PIECE_BYTES
+    await copy_text(owner, "said", ("place", "said"), rows)
+    kept = await owner.fetch("SELECT place, said FROM said ORDER BY place")
+    assert [tuple(row) for row in kept] == rows
