@@ -12,6 +12,8 @@ def let_bodies_go(prepared: Prepared, directory: Directory | None) -> None:
     """Keep the bytes of refused rows, and of those that may be refused by what a directory says;
     all of them of a record that comes alone.
 
+    Columns stay, and an event of theirs is written as a line only when it is asked for: of the
+    first batches of a process, which knows no source yet, all may be refused, and hardly one is.
     What decides later is who may write, the form of a source, and whether a correction names one.
     An original may be put aside as well, where a correction that came before it cannot be read now:
     that fails for want of its bytes, and what fails together is tried again record by record.
@@ -21,7 +23,8 @@ def let_bodies_go(prepared: Prepared, directory: Directory | None) -> None:
     doubtful = [
         record
         for source, record in senders(prepared)
-        if not _is_settled(prepared, source, record, directory)
+        if record not in prepared.items.batches
+        and not _is_settled(prepared, source, record, directory)
     ]
     rows = set(np.flatnonzero(np.isin(prepared.items.owners, doubtful)).tolist())
     usage = prepared.usage

@@ -31,7 +31,7 @@ _UNREAD_CHARS_MAX = 64 * 1024
 
 
 def offered_lines(prepared: Prepared, rows: Sequence[int]) -> list[str]:
-    """Rows of a call as lines of JSON; one that is no event as text, as far as it is kept."""
+    """Rows of a call as lines of JSON; one that is no event as text, cut where it is very long."""
     wanted = pl.Series(rows, dtype=pl.Int64).implode()
     ids = prepared.ids(rows)
     events: dict[int, dict[str, Any]] = {}
@@ -48,8 +48,7 @@ def offered_lines(prepared: Prepared, rows: Sequence[int]) -> list[str]:
 
 
 def _unread(prepared: Prepared, row: int) -> str:
-    item = prepared.items.kept.get(row, b"")
-    return storable(item.decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
+    return storable(prepared.items[row].decode("utf-8", "replace"), _UNREAD_CHARS_MAX)
 
 
 def _flat(columns: Sequence[KeptColumn], row: Row) -> Event:

@@ -105,6 +105,13 @@ def test_an_event_of_a_columnar_batch_can_always_be_written_again() -> None:
     assert [prepared.items[n] for n in range(3)] == before
 
 
+def test_events_of_columns_that_may_be_refused_are_not_written_before_they_are() -> None:
+    prepared = beside_another(columns([usage_event(), usage_event()]))
+    let_bodies_go(prepared, None)
+    assert sorted(prepared.items.kept) == [2]
+    assert b'"1.1.1"' in prepared.items[1]
+
+
 def test_a_record_alone_keeps_all_its_bytes() -> None:
     prepared = ready(own([usage_event(), usage_event()]))
     before = [prepared.items[row] for row in range(2)]

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
+from hypothesis import strategies as st
 
+from ledger.domain.metering.bodies import let_bodies_go
 from ledger.domain.metering.offered import offered_lines
 from ledger.domain.metering.prepare import Prepared, prepare
 from ledger.domain.metering.record import Record
@@ -43,3 +45,12 @@ def test_an_end_user_is_left_out() -> None:
     event = json.loads(json.dumps(SAMPLES[0]))
     event["data"]["end_user_id"] = "ann@example.com"
     assert "ann" not in offered_lines(prepared(event), [0])[0]
+
+
+@given(st.booleans())
+def test_what_is_no_event_is_kept_as_text_whether_its_record_came_alone_or_not(alone: bool) -> None:
+    event = json.dumps(SAMPLES[0]).encode()
+    records = [Record(event + b"\nno event\n")] + [Record(event)] * (not alone)
+    found = prepare(records, now=NOW, body_bytes_max=10**7)
+    let_bodies_go(found, None)
+    assert offered_lines(found, [1]) == ["no event"]
