@@ -18,7 +18,7 @@ from pathlib import Path
 # Of glibc's malloc.h: how much free memory a heap may end with, and from which size on memory is
 # a mapping of its own, which goes back when it is freed, and costs a fault a page when it is used.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 8 * 1024 * 1024, 32 * 1024 * 1024
+KEPT_BYTES_MAX, MAPPED_BYTES_MIN = 24 * 1024 * 1024, 32 * 1024 * 1024
 # Of Linux's mman.h: forget these pages, which is right for code, of which the file has a copy; and
 # take them away if they can be, which leaves what was relocated when it was loaded.
 MADV_DONTNEED, MADV_PAGEOUT = 4, 21
@@ -27,7 +27,7 @@ COLLECT_AFTER = (50_000, 20, 100)
 # How much must be resident before heaps are asked for what they keep free, and how far above what
 # is left they are asked again: it takes 5 ms, and as long to take the pages anew. Where more than
 # FULL_BYTES are left all the same, less is to be taken on at once.
-FULL_BYTES, GROWTH = 340 * 2**20, 1.03
+FULL_BYTES, GROWTH = 350 * 2**20, 1.03
 _STATM, _PAGE_BYTES = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 _MAPS, _COMPILER = Path("/proc/self/maps"), "llvmlite"
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r[w-][x-])p .*/libllvmlite\.so$", re.MULTILINE)
