@@ -129,6 +129,16 @@ def test_a_rate_that_charges_nothing_of_what_has_no_rule_is_read(
     assert command.json("import", "urdb", file, *WHERE)["entered"] > 3
 
 
+def test_a_rate_that_says_one_thing_twice_is_refused(
+    command: CommandLine, shared_data: Path, tmp_path: Path
+) -> None:
+    enter_site(command, tmp_path)
+    file = tmp_path / "rate.json"
+    text = entergy(shared_data).read_text()
+    file.write_text(text.replace("{", '{"demandwindow": 15, "demandwindow": 30, ', 1))
+    assert "demandwindow" in command.refusal("import", "urdb", file, *WHERE)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ledger.domain.cost.due import Span, cover
-from ledger.flows.cost import find_due as finding
+from ledger.domain.cost.due import Span, cover, windows_due
+from ledger.domain.period import MICROSECOND
 from ledger.flows.cost.allocate import allocate
 from ledger.flows.cost.cost_windows import cost_windows, find_meters
 from ledger.flows.cost.find_due import find_due
@@ -15,6 +14,7 @@ from ledger.flows.stage import StageContext
 from ledger.store import stage_runs
 from ledger.store.connect import draw_cut_off
 from ledger.store.cost import cost
+from ledger.store.energy import meter
 from ledger.store.queries import Connection
 from tests.support.books import Books
 from tests.support.one_gpu import LATER, START, at, steady
@@ -82,27 +82,27 @@ async def _told_anew(worker: Connection, windows: list[datetime]) -> list[object
     return [*costs.meters.items(), *spent, *costs.rows, *costs.taken]
 
 
+async def _touched(worker: Connection) -> set[datetime]:
+    """Windows that readings lie in, or between, of each board."""
+    batch_seq = (await draw_cut_off(worker, "test")).batch_seq
+    read = await meter.find_touched_readings(worker, since_seq=0, batch_seq=batch_seq)
+    spans = [(first, last + MICROSECOND) for _, first, last in read]
+    return set(windows_due(spans, within=[(START, None)], now=LATER))
+
+
 async def test_at_first_nothing_is_told_that_asking_which_readings_are_new_would_add(
-    worker: Connection, monkeypatch: pytest.MonkeyPatch
+    worker: Connection,
 ) -> None:
     await _costless(Books(worker))
-    unasked = await _due(worker)
-    monkeypatch.setattr(finding, "cover", lambda *_: False)
-    asked = await _due(worker)
-    assert set(unasked) < set(asked)
-    monkeypatch.undo()
+    beyond = await _touched(worker) - set(await _due(worker))
+    assert beyond
     await allocate(worker, now=LATER)
-    beyond = sorted(set(asked) - set(unasked))
-    assert not await _told_anew(worker, beyond)
+    assert not await _told_anew(worker, sorted(beyond))
 
 
-async def test_later_new_readings_are_asked_for(
-    worker: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_later_new_readings_are_asked_for(worker: Connection) -> None:
     books = Books(worker)
     await _costless(books)
     await allocate(worker, now=LATER)
     await books.readings("GPU-0", steady(range(6_010, 7_001, 10), base_mj=10**9))
     assert at(6_300) in await _due(worker)
-    monkeypatch.setattr(finding, "cover", lambda *_: True)
-    assert at(6_300) not in await _due(worker)

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ledger.domain.metering.bodies import let_bodies_go
 from ledger.domain.metering.offered import offered_lines
@@ -47,7 +47,7 @@ def test_an_end_user_is_left_out() -> None:
     assert "ann" not in offered_lines(prepared(event), [0])[0]
 
 
-@given(st.booleans())
+@pytest.mark.parametrize("alone", [True, False])
 def test_what_is_no_event_is_kept_as_text_whether_its_record_came_alone_or_not(alone: bool) -> None:
     event = json.dumps(SAMPLES[0]).encode()
     records = [Record(event + b"\nno event\n")] + [Record(event)] * (not alone)
